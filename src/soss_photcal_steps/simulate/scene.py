@@ -1,0 +1,540 @@
+"""Synthetic SOSS exposures whose background is known.
+
+Every part of a scene (background, wings, field, defects, noise of each integration) has
+its own stream of random numbers made from the seed, so changing one part leaves the others
+as they were, and the truth comes back from the seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.simulate.detector import (
+    GROUP_TIME,
+    Defects,
+    draw_defects,
+    expose,
+    read_noise_rate,
+)
+from soss_photcal_steps.simulate.field import Field, draw_field, field_image
+from soss_photcal_steps.simulate.library import (
+    TemplateLibrary,
+    break_columns,
+    draw_template,
+    right_fraction,
+)
+from soss_photcal_steps.simulate.star import (
+    STAR_ORDERS,
+    core_image,
+    star_brightness,
+    star_rows,
+)
+from soss_photcal_steps.simulate.wings import (
+    Wing,
+    draw_wing,
+    isotropic_wing_image,
+    streak_image,
+    wing_image,
+)
+from soss_photcal_steps.trace import (
+    DETECTOR_SIZE,
+    PWCPOS_COMMANDED,
+    SUBSTRIP256_FIRST_ROW,
+    subarray_rows,
+)
+
+__all__ = [
+    "BACKGROUND_KINDS",
+    "Exposure",
+    "Integration",
+    "Scene",
+    "SceneParams",
+    "Truth",
+    "make_exposure",
+    "simulate",
+    "star_image",
+]
+
+#: Where the true background shape comes from.
+BACKGROUND_KINDS = ("library", "mixture", "family", "outside")
+
+# Groups per integration, and range of the background left of the break in DN/s (2.6 was
+# measured for BD+60 1753 and 4.1 for WASP-39).
+_GROUPS = {"bright": 3, "mid": 9, "faint": 30, "none": 30}
+_LEVEL_LEFT = {"bright": (2.3, 2.9), "mid": (3.8, 4.4), "faint": (3.0, 5.0), "none": (3.0, 5.0)}
+_F277W_BACKGROUND = 0.25
+_STREAMS = {"background": 1, "wings": 2, "field": 3, "defects": 4, "star": 5, "noise": 6}
+
+
+@dataclass(frozen=True)
+class SceneParams:
+    """What a scene shall be.
+
+    Attributes
+    ----------
+    seed : int
+        Seed of all that is drawn.
+    star : {"bright", "mid", "faint", "none"}
+        BD+60 1753, WASP-39, four magnitudes fainter than BD+60 1753, or no star.
+    subarray : {"SUBSTRIP256", "SUBSTRIP96", "FULL"}
+        Subarray.
+    filter : {"CLEAR", "F277W"}
+        Filter.
+    nints : int
+        Integrations.
+    pwcpos : float
+        Angle of the pupil wheel, degrees.
+    background : {"library", "mixture", "family", "outside"}
+        True shape: one template of the library; a mixture of two or three; a new member
+        of the family that the library was drawn from; such a member with one more smooth
+        mode that the family does not have.
+    template_index : int or None
+        Which template, for ``library``; drawn if None.
+    level_left : float or None
+        Median background left of the break, DN/s; drawn for the star if None.
+    side_ratio : float or None
+        Scale right of the break over scale left of it; drawn within 3 per cent of 1 if None.
+    outside_strength : float
+        Amplitude of the extra mode of ``outside``, as a fraction.
+    wings : str
+        Wing variant, see `wings.WING_VARIANTS`, or ``random``.
+    contamination : {"none", "typical", "crowded"}
+        Other sources in the field.
+    background_drift : float
+        Linear change of the background over the exposure, per cent from first to last
+        integration.
+    star_scatter : float
+        Relative scatter of the star from integration to integration.
+    n_groups : int or None
+        Groups per integration; from the star's level if None.
+    noise : bool
+        Whether there is noise; without it fixed defects remain.
+    one_over_f : float
+        Residual 1/f noise per column and integration, DN/s.
+    bad_pixels, unflagged_pixels : float
+        Fractions of bad pixels with and without a flag.
+    cosmic_rays : float
+        Fraction of pixels per integration with a cosmic ray that is left in the data.
+    reference_pixels : bool
+        Whether there is a border of reference pixels.
+    """
+
+    seed: int = 0
+    star: str = "bright"
+    subarray: str = "SUBSTRIP256"
+    filter: str = "CLEAR"
+    nints: int = 20
+    pwcpos: float = PWCPOS_COMMANDED
+    background: str = "library"
+    template_index: int | None = None
+    level_left: float | None = None
+    side_ratio: float | None = None
+    outside_strength: float = 0.02
+    wings: str = "reference"
+    contamination: str = "typical"
+    background_drift: float = 0.0
+    star_scatter: float = 2e-4
+    n_groups: int | None = None
+    noise: bool = True
+    one_over_f: float = 0.05
+    bad_pixels: float = 0.01
+    unflagged_pixels: float = 0.002
+    cosmic_rays: float = 1e-4
+    reference_pixels: bool = True
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What a scene really holds.  Images have shape (ny, nx) and are in DN/s.
+
+    Attributes
+    ----------
+    background : ndarray, float32
+        Noiseless background, mean over the exposure.
+    background_factors : ndarray, shape (nints,)
+        Factor on `background` in each integration; their mean is 1.
+    scale_left, scale_right : float
+        Factors on `template` left and right of the break.
+    level_left, level_right : float
+        Median background more than 60 columns left and right of the break, DN/s; right
+        only up to column 950.
+    break_columns : ndarray, shape (ny,)
+        Column of the break in each row.
+    right_fraction : ndarray, float32
+        Profile of the break, 0 left and 1 right; the background is `template` times
+        scale_left + (scale_right - scale_left) * right_fraction.
+    template : ndarray, float32
+        True background shape.
+    template_index : int or None
+        Its index where it is one of the library.
+    weights : ndarray, shape (n,)
+        Weights of the library's templates; all zero where it is not made from them.
+    star : ndarray, float32
+        Star with its wings.
+    star_factors : ndarray, shape (nints,)
+        Factor on `star` in each integration.
+    field : ndarray, float32
+        Zero orders and field stars.
+    sources : Field
+        Their positions and brightness.
+    wing : Wing
+        Shape of the wings.
+    """
+
+    background: np.ndarray
+    background_factors: np.ndarray
+    scale_left: float
+    scale_right: float
+    level_left: float
+    level_right: float
+    break_columns: np.ndarray
+    right_fraction: np.ndarray
+    template: np.ndarray
+    template_index: int | None
+    weights: np.ndarray
+    star: np.ndarray
+    star_factors: np.ndarray
+    field: np.ndarray
+    sources: Field
+    wing: Wing
+
+
+@dataclass(frozen=True)
+class Integration:
+    """One integration; arrays of shape (ny, nx), float32 except the uint32 `dq`.
+
+    Attributes
+    ----------
+    sci, err : ndarray
+        Rate and its error, DN/s.
+    dq : ndarray
+        Flags.
+    var_poisson, var_rnoise : ndarray
+        Variances, (DN/s)^2.
+    """
+
+    sci: np.ndarray
+    err: np.ndarray
+    dq: np.ndarray
+    var_poisson: np.ndarray
+    var_rnoise: np.ndarray
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """A scene whose integrations are made when asked for.
+
+    Attributes
+    ----------
+    params : SceneParams
+        What was asked for, with everything drawn filled in where it is a number.
+    truth : Truth
+        The truth.
+    defects : Defects
+        Fixed defects of the detector.
+    read_noise : float
+        DN/s.
+    group_time : float
+        Seconds per group.
+    """
+
+    params: SceneParams
+    truth: Truth
+    defects: Defects
+    read_noise: float
+    group_time: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+        return (self.params.nints, *self.truth.background.shape)
+
+    def integration(self, i: int) -> Integration:
+        """Make one integration, always the same for the same `i`.
+
+        Parameters
+        ----------
+        i : int
+            Number of the integration, from 0.
+
+        Returns
+        -------
+        Integration
+            Its arrays.
+        """
+        p, t = self.params, self.truth
+        image = np.float32(t.background_factors[i]) * t.background
+        image += np.float32(t.star_factors[i]) * t.star
+        image += t.field
+        sci, var_poisson, var_rnoise = expose(
+            np.random.default_rng([p.seed, _STREAMS["noise"], i]),
+            image,
+            self.defects,
+            read_noise=self.read_noise,
+            integration_time=self.group_time * p.n_groups,
+            one_over_f=p.one_over_f,
+            cosmic_rays=p.cosmic_rays,
+            noise=p.noise,
+        )
+        err = np.sqrt(var_poisson + var_rnoise)
+        return Integration(sci, err, self.defects.dq.copy(), var_poisson, var_rnoise)
+
+    def integrations(self) -> Iterator[Integration]:
+        """Make all integrations one after the other.
+
+        Yields
+        ------
+        Integration
+            Arrays of one integration.
+        """
+        for i in range(self.params.nints):
+            yield self.integration(i)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A whole exposure in memory; arrays of shape (nints, ny, nx).
+
+    Attributes
+    ----------
+    params : SceneParams
+        What was asked for.
+    sci, err : ndarray, float32
+        Rates and errors, DN/s.
+    dq : ndarray, uint32
+        Flags.
+    truth : Truth
+        The truth.
+    exposure : Exposure
+        The same scene as a source of single integrations, for the writers.
+    """
+
+    params: SceneParams
+    sci: np.ndarray
+    err: np.ndarray
+    dq: np.ndarray
+    truth: Truth
+    exposure: Exposure
+
+
+def _check(params: SceneParams) -> None:
+    if params.nints < 1:
+        raise SossInputError(f"A scene needs at least one integration, not {params.nints}.")
+    if params.background not in BACKGROUND_KINDS:
+        raise SossInputError(
+            f"Background {params.background!r} is not one of {', '.join(BACKGROUND_KINDS)}."
+        )
+    if params.filter not in ("CLEAR", "F277W"):
+        raise SossInputError(f"Filter {params.filter!r} is neither CLEAR nor F277W.")
+    if params.n_groups is not None and params.n_groups < 2:
+        raise SossInputError(f"A rate needs at least two groups, not {params.n_groups}.")
+
+
+def star_image(
+    params: SceneParams, rows: np.ndarray, wing: Wing, line_depths: np.ndarray | None = None
+) -> np.ndarray:
+    """Noiseless image of the star.
+
+    Parameters
+    ----------
+    params : SceneParams
+        Uses `star`, `filter` and `pwcpos`.
+    rows : ndarray, shape (n_rows,)
+        Consecutive rows, pixels of SUBSTRIP256.
+    wing : Wing
+        Shape of the wings.
+    line_depths : ndarray, shape (9,), optional
+        Depths of the spectral lines.
+
+    Returns
+    -------
+    ndarray, shape (n_rows, 2048)
+        DN/s per pixel.
+    """
+    image = np.zeros((rows.size, DETECTOR_SIZE))
+    if params.star == "none":
+        return image
+    columns = np.arange(DETECTOR_SIZE, dtype=float)
+    beyond = 200
+    wide = np.arange(-beyond, DETECTOR_SIZE + beyond, dtype=float)
+    sources = []
+    for order in STAR_ORDERS:
+        centre = star_rows(order, params.pwcpos, wide)
+        brightness = star_brightness(
+            order,
+            params.star,
+            wide,
+            filter_name=params.filter,
+            pwcpos=params.pwcpos,
+            line_depths=line_depths,
+        )
+        sources.append((brightness, centre))
+        inner = slice(beyond, beyond + DETECTOR_SIZE)
+        b, c = brightness[inner], centre[inner]
+        if not b.any():
+            continue
+        image += core_image(order, b, c, columns, int(rows[0]), rows.size)
+        if not wing.isotropic:
+            image += wing_image(b, c, columns, rows, wing)
+        if order == 1 and wing.streaks:
+            image += streak_image(b, c, rows, columns, wing)
+    if wing.isotropic:
+        image += isotropic_wing_image(sources, -beyond, rows, DETECTOR_SIZE, wing)
+    return image
+
+
+def _draw_background(
+    params: SceneParams, library: TemplateLibrary, rows: np.ndarray
+) -> tuple[np.ndarray, int | None, np.ndarray, float, float]:
+    """Draw template, index, weights and the two scales."""
+    rng = np.random.default_rng([params.seed, _STREAMS["background"]])
+    templates = library.cut(params.subarray)
+    weights = np.zeros(len(templates))
+    index = int(rng.integers(len(templates)))
+    if params.template_index is not None:
+        index = params.template_index
+        if not 0 <= index < len(templates):
+            raise SossInputError(
+                f"Template {index} is not in the library, which has {len(templates)}."
+            )
+    low, high = _LEVEL_LEFT[params.star]
+    level = rng.uniform(low, high) * (_F277W_BACKGROUND if params.filter == "F277W" else 1.0)
+    ratio = 1 + 0.03 * rng.uniform(-1, 1)
+    level = level if params.level_left is None else params.level_left
+    ratio = ratio if params.side_ratio is None else params.side_ratio
+    if params.background == "library":
+        weights[index] = 1.0
+    elif params.background == "mixture":
+        number = min(int(rng.integers(2, 4)), len(templates))
+        chosen = rng.choice(len(templates), number, replace=False)
+        weights[chosen] = rng.dirichlet(np.full(number, 4.0))
+    if weights.any():
+        template = np.tensordot(weights, templates, axes=1)
+    else:
+        extra = params.outside_strength if params.background == "outside" else 0.0
+        template = draw_template(rng, rows, extra_mode=extra, break_shape=library.break_shape)
+    scale = level / float(np.median(template[:, 10:600]))
+    return (
+        template,
+        index if params.background == "library" else None,
+        weights,
+        scale,
+        scale * ratio,
+    )
+
+
+def make_exposure(params: SceneParams, library: TemplateLibrary) -> Exposure:
+    """Work out all noiseless parts of a scene.
+
+    The background is template * (scale_left * (1 - f) + scale_right * f), where f is the
+    measured profile of the break, a core and a tail, along its tilted line.
+
+    Parameters
+    ----------
+    params : SceneParams
+        What the scene shall be.
+    library : TemplateLibrary
+        Templates that cover the rows of the subarray.
+
+    Returns
+    -------
+    Exposure
+        The truth, and integrations on demand.
+
+    Raises
+    ------
+    SossInputError
+        If a parameter is out of its range or the library does not cover the subarray.
+    """
+    _check(params)
+    span = subarray_rows(params.subarray)
+    rows = np.arange(span.start, span.stop) - SUBSTRIP256_FIRST_ROW
+    columns = np.arange(DETECTOR_SIZE, dtype=float)
+
+    template, index, weights, left, right = _draw_background(params, library, rows)
+    share = right_fraction(rows, columns, library.break_shape).astype(np.float32)
+    template = template.astype(np.float32)
+    background = template * (np.float32(left) + np.float32(right - left) * share)
+    place = np.clip(np.arange(params.nints) - (params.nints - 1) / 2, None, None)
+    drift = params.background_drift / 100 * place / max(params.nints - 1, 1)
+
+    rng = np.random.default_rng([params.seed, _STREAMS["star"]])
+    depths = rng.uniform(0.02, 0.2, 9)
+    star_factors = 1 + params.star_scatter * rng.normal(size=params.nints)
+    wing = draw_wing(params.wings, np.random.default_rng([params.seed, _STREAMS["wings"]]))
+    star = star_image(params, rows, wing, depths)
+
+    sources = draw_field(
+        params.contamination, np.random.default_rng([params.seed, _STREAMS["field"]]), rows
+    )
+    field = field_image(sources, rows, params.pwcpos)
+    if params.filter == "F277W":
+        field *= 0.3
+
+    defects = draw_defects(
+        np.random.default_rng([params.seed, _STREAMS["defects"]]),
+        background.shape,
+        params.subarray,
+        params.bad_pixels,
+        params.unflagged_pixels,
+        params.reference_pixels,
+    )
+    n_groups = params.n_groups or _GROUPS[params.star]
+    truth = Truth(
+        background=background,
+        background_factors=1 + drift,
+        scale_left=left,
+        scale_right=right,
+        level_left=float(np.median(background[:, 10:600])),
+        level_right=float(np.median(background[:, 780:950])),
+        break_columns=break_columns(rows, library.break_shape),
+        right_fraction=share,
+        template=template,
+        template_index=index,
+        weights=weights,
+        star=star.astype(np.float32),
+        star_factors=star_factors,
+        field=field.astype(np.float32),
+        sources=sources,
+        wing=wing,
+    )
+    return Exposure(
+        params=replace(params, n_groups=n_groups),
+        truth=truth,
+        defects=defects,
+        read_noise=read_noise_rate(params.subarray, n_groups),
+        group_time=GROUP_TIME[params.subarray],
+    )
+
+
+def simulate(params: SceneParams, library: TemplateLibrary) -> Scene:
+    """Simulate a whole exposure in memory.
+
+    Parameters
+    ----------
+    params : SceneParams
+        What the scene shall be.
+    library : TemplateLibrary
+        Templates that cover the rows of the subarray.
+
+    Returns
+    -------
+    Scene
+        Data and truth.
+
+    Raises
+    ------
+    SossInputError
+        If a parameter is out of its range or the library does not cover the subarray.
+    """
+    exposure = make_exposure(params, library)
+    sci = np.empty(exposure.shape, dtype=np.float32)
+    err = np.empty_like(sci)
+    dq = np.empty(exposure.shape, dtype=np.uint32)
+    for i, one in enumerate(exposure.integrations()):
+        sci[i], err[i], dq[i] = one.sci, one.err, one.dq
+    return Scene(exposure.params, sci, err, dq, exposure.truth, exposure)

@@ -13,8 +13,8 @@ back to the commanded angle and averaged.
 Each curve is kept as a Chebyshev series over columns 0 to 2047.  Its largest
 difference from the published table is 0.046 pixels (rms 0.011) for order 1 and
 1e-5 pixels for order 2.  The two order-3 tables, once turned back, agree within
-0.5 pixels up to column 700 and part to 2.5 pixels at column 1000, where the trace
-leaves SUBSTRIP256; there they are extrapolations themselves.
+0.5 pixels up to column 700 and part to 2.5 pixels at column 1000; beyond it they are
+extrapolations themselves.  The trace leaves SUBSTRIP256 near column 1210.
 """
 
 from __future__ import annotations
@@ -235,8 +235,8 @@ def trace_positions(
     -------
     ndarray
         Rows, in zero-based pixels of SUBSTRIP256 whatever the subarray of the data.
-        They are not cut at the subarray: order 2 climbs over row 255 near column 1820
-        and order 3 near column 1010, and both go on to rows of some hundreds, because
+        They are not cut at the subarray: order 2 climbs over row 255 near column 1815
+        and order 3 near column 1210, and both go on to rows of some hundreds, because
         the wings of these parts still reach down into the subarray.
 
     Raises

@@ -122,9 +122,12 @@ def field_image(field: Field, rows: np.ndarray, pwcpos: float) -> np.ndarray:
         # The core spreads the light over some 25 pixels.
         brightness = np.where(np.abs(source - 1024) < 1400, brightness, 0.0)
         brightness *= 25.0 * peak / max(brightness.max(), 1e-30)
-        centre = trace_positions(order, pwcpos, source) + shift_y
+        centre = trace_positions(order, pwcpos, np.clip(source, -100, 2147)) + shift_y
         image += core_image(order, brightness, centre, columns, int(rows[0]), rows.size)
-        image += wing_image(brightness, centre, columns, rows, Wing())
+        # Wings are followed for 250 rows, where they are below 0.01 DN/s.
+        near = (rows > centre.min() - 250) & (rows < centre.max() + 250)
+        if near.any():
+            image[near] += wing_image(brightness, centre, columns, rows[near], Wing())
     return image
 
 

@@ -28,6 +28,7 @@ from soss_photcal_steps.simulate.library import (
     right_fraction,
 )
 from soss_photcal_steps.simulate.star import (
+    STAR_LEVELS,
     STAR_ORDERS,
     core_image,
     star_brightness,
@@ -328,6 +329,8 @@ def _check(params: SceneParams) -> None:
         raise SossInputError(
             f"Background {params.background!r} is not one of {', '.join(BACKGROUND_KINDS)}."
         )
+    if params.star not in STAR_LEVELS:
+        raise SossInputError(f"Star level {params.star!r} is not one of {', '.join(STAR_LEVELS)}.")
     if params.filter not in ("CLEAR", "F277W"):
         raise SossInputError(f"Filter {params.filter!r} is neither CLEAR nor F277W.")
     if params.n_groups is not None and params.n_groups < 2:
@@ -459,7 +462,7 @@ def make_exposure(params: SceneParams, library: TemplateLibrary) -> Exposure:
     share = right_fraction(rows, columns, library.break_shape).astype(np.float32)
     template = template.astype(np.float32)
     background = template * (np.float32(left) + np.float32(right - left) * share)
-    place = np.clip(np.arange(params.nints) - (params.nints - 1) / 2, None, None)
+    place = np.arange(params.nints) - (params.nints - 1) / 2
     drift = params.background_drift / 100 * place / max(params.nints - 1, 1)
 
     rng = np.random.default_rng([params.seed, _STREAMS["star"]])

@@ -65,16 +65,27 @@ _ORDER2_BLENDED = {
         (45, 40, 37, 24, 12, 6, 12, 19, 31, 47, 63),
     ),
 }
+# Order 3 has a second maximum beyond column 1000; right of column 1170 it is above the subarray.
+_ORDER3_COLUMNS = (
+    20, 100, 180, 260, 340, 420, 500, 580, 660, 700, 740, 780, 820, 860, 900, 940, 985, 1025,
+    1050, 1075, 1100, 1125, 1150, 1250, 1400,
+)  # fmt: skip
 _ORDER3 = {
     "bright": (
-        (20, 100, 180, 260, 340, 420, 500, 580, 660, 700, 740, 780, 820, 860, 900, 940, 1100),
-        (189, 230, 272, 318, 375, 443, 502, 543, 559, 532, 473, 364, 219, 118, 48, 15, 5),
+        _ORDER3_COLUMNS,
+        (
+            189, 230, 272, 318, 375, 443, 502, 543, 559, 532, 473, 364, 219, 118, 48, 10, 1, 9,
+            24, 45, 72, 95, 110, 60, 10,
+        ),
     ),
     "mid": (
-        (20, 100, 180, 260, 340, 420, 500, 580, 660, 700, 740, 780, 820, 860, 900, 940, 1100),
-        (50, 59, 71, 82, 94, 106, 115, 115, 99, 89, 69, 54, 39, 24, 13, 6, 3),
+        _ORDER3_COLUMNS,
+        (
+            50, 59, 71, 82, 94, 106, 115, 115, 99, 89, 69, 54, 39, 24, 13, 5, 0.5, 2, 4, 6, 9, 12,
+            15, 8, 1,
+        ),
     ),
-}
+}  # fmt: skip
 _ORDER4 = {
     "bright": ((20, 60, 100, 150, 200, 260, 400), (70, 54, 36, 22, 9, 2, 0.05)),
     "mid": ((20, 60, 100, 150, 200, 260, 400), (13, 11, 8.5, 5.2, 2.6, 0.6, 0.02)),
@@ -138,12 +149,18 @@ def _node_brightness(columns: np.ndarray, nodes: tuple) -> np.ndarray:
 
 
 def _series_log(columns: np.ndarray, level: str, order: int) -> np.ndarray:
-    """Evaluate the series; beyond its range go on along its end slopes."""
+    """Evaluate the series; beyond its range go on along its end slopes.
+
+    The blue end of order 2 falls ever faster, as seen up to column 1800.
+    """
     (low, high), coefficients = _LOG_BRIGHTNESS[level, order]
     inside = np.clip(columns, low, high)
     value = chebyshev.chebval((2 * inside - low - high) / (high - low), coefficients)
     slope = chebyshev.chebval((-1.0, 1.0), chebyshev.chebder(coefficients)) * 2 / (high - low)
-    return value + np.where(columns < low, slope[0], slope[1]) * (columns - inside)
+    beyond = columns - inside
+    if order == 2:
+        beyond = np.where(beyond > 0, beyond * (1 + beyond / 100.0), beyond)
+    return value + np.where(columns < low, slope[0], slope[1]) * beyond
 
 
 def star_rows(order: int, pwcpos: float, columns: np.ndarray) -> np.ndarray:

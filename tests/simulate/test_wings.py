@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.simulate.scene import SceneParams, star_image
+from soss_photcal_steps.simulate import SceneParams
+from soss_photcal_steps.simulate.scene import star_image
 from soss_photcal_steps.simulate.star import star_brightness, star_rows
 from soss_photcal_steps.simulate.wings import WING_VARIANTS, Wing, draw_wing, wing_profile
 

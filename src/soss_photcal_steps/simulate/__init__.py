@@ -1,18 +1,13 @@
 """Synthetic SOSS scenes with known truth.
 
 `make_library` makes background templates, `simulate` a whole exposure in memory and
-`make_exposure` one whose integrations are made when they are asked for.
+`make_exposure` one whose integrations are made when they are asked for.  The writers are
+in `soss_photcal_steps.simulate.write`, apart, because importing the data models takes a second.
 """
 
 from soss_photcal_steps.simulate.library import TemplateLibrary, make_library
-from soss_photcal_steps.simulate.scene import (
-    Exposure,
-    Scene,
-    SceneParams,
-    Truth,
-    make_exposure,
-    simulate,
-)
+from soss_photcal_steps.simulate.params import SceneParams, Truth
+from soss_photcal_steps.simulate.scene import Exposure, Scene, make_exposure, simulate
 from soss_photcal_steps.simulate.wings import WING_VARIANTS, Wing
 
 __all__ = [

@@ -45,7 +45,7 @@ def draw_field(level: str, rng: np.random.Generator, rows: np.ndarray) -> Field:
     level : {"none", "typical", "crowded"}
         Typical has 10 to 15 zero orders per 256 rows with peaks of 1 to 100 DN/s and two
         to four faint traces.  Crowded has 50 to 110 zero orders with a steep luminosity
-        function, most of them below detection, and six to ten traces with wings.
+        function, many of them below detection, and six to ten traces with wings.
     rng : numpy.random.Generator
         Source of randomness.
     rows : ndarray
@@ -80,8 +80,8 @@ def draw_field(level: str, rng: np.random.Generator, rows: np.ndarray) -> Field:
         rng.uniform(-10.0, 700.0, number),
     )
     if crowded:
-        # N(> peak) falls as peak^-1.1 from 0.15 DN/s, cut at 300.
-        peak = np.minimum(0.15 * (1 - rng.random(number)) ** (-1 / 1.1), 300.0)
+        # N(> peak) falls as peak^-1.1 from 0.4 DN/s, cut at 300.
+        peak = np.minimum(0.4 * (1 - rng.random(number)) ** (-1 / 1.1), 300.0)
     else:
         peak = np.exp(rng.uniform(0.0, np.log(100.0), number))
     zero_orders = np.column_stack([columns, rng.uniform(low, high, number), peak])

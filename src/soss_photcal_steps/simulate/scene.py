@@ -8,7 +8,7 @@ as they were, and the truth comes back from the seed alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -20,13 +20,14 @@ from soss_photcal_steps.simulate.detector import (
     expose,
     read_noise_rate,
 )
-from soss_photcal_steps.simulate.field import Field, draw_field, field_image
+from soss_photcal_steps.simulate.field import draw_field, field_image
 from soss_photcal_steps.simulate.library import (
     TemplateLibrary,
     break_columns,
     draw_template,
     right_fraction,
 )
+from soss_photcal_steps.simulate.params import BACKGROUND_KINDS, SceneParams, Truth
 from soss_photcal_steps.simulate.star import (
     STAR_LEVELS,
     STAR_ORDERS,
@@ -43,25 +44,18 @@ from soss_photcal_steps.simulate.wings import (
 )
 from soss_photcal_steps.trace import (
     DETECTOR_SIZE,
-    PWCPOS_COMMANDED,
     SUBSTRIP256_FIRST_ROW,
     subarray_rows,
 )
 
 __all__ = [
-    "BACKGROUND_KINDS",
     "Exposure",
     "Integration",
     "Scene",
-    "SceneParams",
-    "Truth",
     "make_exposure",
     "simulate",
     "star_image",
 ]
-
-#: Where the true background shape comes from.
-BACKGROUND_KINDS = ("library", "mixture", "family", "outside")
 
 # Groups per integration, and range of the background left of the break in DN/s (2.6 was
 # measured for BD+60 1753 and 4.1 for WASP-39).
@@ -69,139 +63,6 @@ _GROUPS = {"bright": 3, "mid": 9, "faint": 30, "none": 30}
 _LEVEL_LEFT = {"bright": (2.3, 2.9), "mid": (3.8, 4.4), "faint": (3.0, 5.0), "none": (3.0, 5.0)}
 _F277W_BACKGROUND = 0.25
 _STREAMS = {"background": 1, "wings": 2, "field": 3, "defects": 4, "star": 5, "noise": 6}
-
-
-@dataclass(frozen=True)
-class SceneParams:
-    """What a scene shall be.
-
-    Attributes
-    ----------
-    seed : int
-        Seed of all that is drawn.
-    star : {"bright", "mid", "faint", "none"}
-        BD+60 1753, WASP-39, four magnitudes fainter than BD+60 1753, or no star.
-    subarray : {"SUBSTRIP256", "SUBSTRIP96", "FULL"}
-        Subarray.
-    filter : {"CLEAR", "F277W"}
-        Filter.
-    nints : int
-        Integrations.
-    pwcpos : float
-        Angle of the pupil wheel, degrees.
-    background : {"library", "mixture", "family", "outside"}
-        True shape: one template of the library; a mixture of two or three; a new member
-        of the family that the library was drawn from; such a member with one more smooth
-        mode that the family does not have.
-    template_index : int or None
-        Which template, for ``library``; drawn if None.
-    level_left : float or None
-        Median background left of the break, DN/s; drawn for the star if None.
-    side_ratio : float or None
-        Scale right of the break over scale left of it; drawn within 3 per cent of 1 if None.
-    outside_strength : float
-        Amplitude of the extra mode of ``outside``, as a fraction.
-    wings : str
-        Wing variant, see `wings.WING_VARIANTS`, or ``random``.
-    contamination : {"none", "typical", "crowded"}
-        Other sources in the field.
-    background_drift : float
-        Linear change of the background over the exposure, per cent from first to last
-        integration.
-    star_scatter : float
-        Relative scatter of the star from integration to integration.
-    n_groups : int or None
-        Groups per integration; from the star's level if None.
-    noise : bool
-        Whether there is noise; without it fixed defects remain.
-    one_over_f : float
-        Residual 1/f noise per column and integration, DN/s.
-    bad_pixels, unflagged_pixels : float
-        Fractions of bad pixels with and without a flag.
-    cosmic_rays : float
-        Fraction of pixels per integration with a cosmic ray that is left in the data.
-    reference_pixels : bool
-        Whether there is a border of reference pixels.
-    """
-
-    seed: int = 0
-    star: str = "bright"
-    subarray: str = "SUBSTRIP256"
-    filter: str = "CLEAR"
-    nints: int = 20
-    pwcpos: float = PWCPOS_COMMANDED
-    background: str = "library"
-    template_index: int | None = None
-    level_left: float | None = None
-    side_ratio: float | None = None
-    outside_strength: float = 0.02
-    wings: str = "reference"
-    contamination: str = "typical"
-    background_drift: float = 0.0
-    star_scatter: float = 2e-4
-    n_groups: int | None = None
-    noise: bool = True
-    one_over_f: float = 0.05
-    bad_pixels: float = 0.01
-    unflagged_pixels: float = 0.002
-    cosmic_rays: float = 1e-4
-    reference_pixels: bool = True
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What a scene really holds.  Images have shape (ny, nx) and are in DN/s.
-
-    Attributes
-    ----------
-    background : ndarray, float32
-        Noiseless background, mean over the exposure.
-    background_factors : ndarray, shape (nints,)
-        Factor on `background` in each integration; their mean is 1.
-    scale_left, scale_right : float
-        Factors on `template` left and right of the break.
-    level_left, level_right : float
-        Median background more than 60 columns left and right of the break, DN/s; right
-        only up to column 950.
-    break_columns : ndarray, shape (ny,)
-        Column of the break in each row.
-    right_fraction : ndarray, float32
-        Profile of the break, 0 left and 1 right; the background is `template` times
-        scale_left + (scale_right - scale_left) * right_fraction.
-    template : ndarray, float32
-        True background shape.
-    template_index : int or None
-        Its index where it is one of the library.
-    weights : ndarray, shape (n,)
-        Weights of the library's templates; all zero where it is not made from them.
-    star : ndarray, float32
-        Star with its wings.
-    star_factors : ndarray, shape (nints,)
-        Factor on `star` in each integration.
-    field : ndarray, float32
-        Zero orders and field stars.
-    sources : Field
-        Their positions and brightness.
-    wing : Wing
-        Shape of the wings.
-    """
-
-    background: np.ndarray
-    background_factors: np.ndarray
-    scale_left: float
-    scale_right: float
-    level_left: float
-    level_right: float
-    break_columns: np.ndarray
-    right_fraction: np.ndarray
-    template: np.ndarray
-    template_index: int | None
-    weights: np.ndarray
-    star: np.ndarray
-    star_factors: np.ndarray
-    field: np.ndarray
-    sources: Field
-    wing: Wing
 
 
 @dataclass(frozen=True)
@@ -232,7 +93,7 @@ class Exposure:
     Attributes
     ----------
     params : SceneParams
-        What was asked for, with everything drawn filled in where it is a number.
+        What was asked for.
     truth : Truth
         The truth.
     defects : Defects
@@ -241,6 +102,8 @@ class Exposure:
         DN/s.
     group_time : float
         Seconds per group.
+    n_groups : int
+        Groups per integration.
     """
 
     params: SceneParams
@@ -248,6 +111,7 @@ class Exposure:
     defects: Defects
     read_noise: float
     group_time: float
+    n_groups: int
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -276,7 +140,7 @@ class Exposure:
             image,
             self.defects,
             read_noise=self.read_noise,
-            integration_time=self.group_time * p.n_groups,
+            integration_time=self.group_time * self.n_groups,
             one_over_f=p.one_over_f,
             cosmic_rays=p.cosmic_rays,
             noise=p.noise,
@@ -506,11 +370,12 @@ def make_exposure(params: SceneParams, library: TemplateLibrary) -> Exposure:
         wing=wing,
     )
     return Exposure(
-        params=replace(params, n_groups=n_groups),
+        params=params,
         truth=truth,
         defects=defects,
         read_noise=read_noise_rate(params.subarray, n_groups),
         group_time=GROUP_TIME[params.subarray],
+        n_groups=n_groups,
     )
 
 

@@ -239,7 +239,7 @@ def wing_profile(distance: np.ndarray, wing: Wing, column: np.ndarray | float = 
 def wing_image(
     brightness: np.ndarray, centre: np.ndarray, columns: np.ndarray, rows: np.ndarray, wing: Wing
 ) -> np.ndarray:
-    """Wings of one trace, made column by column.
+    """Make the wings of one trace column by column.
 
     Parameters
     ----------
@@ -267,7 +267,7 @@ def isotropic_wing_image(
     wing: Wing,
     reach: int = 700,
 ) -> np.ndarray:
-    """Wings of all traces together, made with a two-dimensional kernel.
+    """Make the wings of all traces together with a two-dimensional kernel.
 
     The kernel is the round function whose projection on the cross-dispersion direction
     is, to some per cent, the profile of `wing` (exactly so for a power law); spikes are

@@ -81,7 +81,7 @@ def _set_meta(
     """Fill the metadata of a rate model, in place."""
     p = exposure.params
     span = subarray_rows(p.subarray)
-    integration_time = exposure.group_time * p.n_groups
+    integration_time = exposure.group_time * exposure.n_groups
     cadence = integration_time + exposure.group_time
     start = Time(header.start_mjd, format="mjd", scale="utc")
     visit_id = f"{header.program:05d}{header.observation:03d}{header.visit:03d}"
@@ -120,7 +120,7 @@ def _set_meta(
     meta.exposure.integration_start = first + 1
     meta.exposure.integration_end = last
     meta.exposure.segment_number, meta.exposure.segment_total = segment
-    meta.exposure.ngroups = p.n_groups
+    meta.exposure.ngroups = exposure.n_groups
     meta.exposure.nframes = 1
     meta.exposure.groupgap = 0
     meta.exposure.frame_time = exposure.group_time
@@ -160,7 +160,7 @@ def _int_times(exposure: Exposure, header: ExposureHeader, first: int, last: int
     times = np.zeros(last - first, dtype=model.get_dtype("int_times"))
     model.close()
     number = np.arange(first, last)
-    integration = exposure.group_time * exposure.params.n_groups / _DAY
+    integration = exposure.group_time * exposure.n_groups / _DAY
     begin = header.start_mjd + number * (integration + exposure.group_time / _DAY)
     times["integration_number"] = number + 1
     for part, offset in (("start", 0.0), ("mid", 0.5 * integration), ("end", integration)):

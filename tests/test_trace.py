@@ -163,7 +163,7 @@ def test_measured_centroids(visit):
 @pytest.mark.realdata
 @needs_data
 def test_centroids_of_bd60():
-    """On the frame of BD+60 1753 order 1 is within 1.3 pixels of its place by the header's PWCPOS."""
+    """On the frame of BD+60 1753 order 1 lies within 1.3 pixels of its predicted place."""
     name = "jw01512001001_03102_00001_nis_demo_pwcpos_245.778671.npy"
     frame = np.load(_DATA / "soss_frames" / name)
     columns = np.arange(100, 2000, 50)

@@ -251,7 +251,7 @@ def _real(name):
     ],
 )
 def test_profiles_of_real_frames(name, star, pwcpos, level, ratio):
-    """Most medians over 8 rows and 24 columns follow the real frame within 15 per cent (median 8)."""
+    """Medians over 8 rows by 24 columns follow the real frame within 15 per cent (median 8)."""
     frame = _real(name)
     library = make_library(1, variation=0.0)
     params = replace(CLEAN, star=star, pwcpos=pwcpos, level_left=level, side_ratio=ratio)

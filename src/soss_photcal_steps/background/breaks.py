@@ -1,0 +1,181 @@
+"""The break of the background: where it is, how it is tilted, how wide it is.
+
+To the right of about column 705 the zeroth order of the sky adds to the
+background; the edge is tilted and has a core of a few pixels and a tail of some
+tens of pixels.  The template itself says where: the edge is found in bands of
+rows, a straight line is laid through it, and the profile of the edge along the
+columns is averaged over all rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+__all__ = ["BreakGeometry", "find_break", "right_fraction"]
+
+# Columns that an edge is looked for in, around the nominal column of the report.
+SEARCH_COLUMNS = (640, 770)
+NOMINAL_COLUMN = 705.0
+_BAND_ROWS = 32
+_REACH = 110
+
+
+@dataclass(frozen=True)
+class BreakGeometry:
+    """Place and shape of the edge between the two parts of a template.
+
+    Attributes
+    ----------
+    column : ndarray
+        Column of the steepest point in each row, shape (ny,), pixels.
+    offset : ndarray
+        Distance from that column, pixels.
+    profile : ndarray
+        Fraction of the right-hand level at `offset`, rising from 0 to 1.
+    contrast : float
+        Relative height of the edge, right level / left level - 1.
+    found : bool
+        Whether the template has an edge; if not, `column` is the nominal one.
+    """
+
+    column: np.ndarray
+    offset: np.ndarray
+    profile: np.ndarray
+    contrast: float
+    found: bool
+
+
+def _band_edges(
+    template: np.ndarray, search: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ny, nx = template.shape
+    starts = np.arange(0, ny, _BAND_ROWS)
+    centres, columns, heights = [], [], []
+    slope = 0.0
+    # The subarrays lie at the top of the detector: begin there and follow the tilt.
+    for start in starts[::-1]:
+        band = template[start : start + _BAND_ROWS]
+        finite = np.isfinite(band)
+        n = finite.sum(axis=0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(finite, band, 0).sum(axis=0) / n
+        centre = start + (len(band) - 1) / 2
+        if columns:
+            if len(columns) > 2:
+                slope = float(np.polyfit(centres[-8:], columns[-8:], 1)[0])
+            middle = columns[-1] + slope * (centre - centres[-1])
+            low, high = int(middle) - 30, int(middle) + 31
+        else:
+            low, high = search
+        low, high = max(low, 8), min(high, nx - 8)
+        if high - low < 10 or not np.isfinite(mean[low - 8 : high + 8]).all():
+            continue
+        smooth = gaussian_filter1d(mean[low - 8 : high + 8], 2.0)
+        gradient = np.gradient(smooth)[8:-8]
+        peak = int(np.argmax(gradient))
+        if 0 < peak < len(gradient) - 1:
+            a, b, c = gradient[peak - 1 : peak + 2]
+            bend = a - 2 * b + c
+            shift = 0.5 * (a - c) / bend if bend != 0 else 0.0
+        else:
+            shift = 0.0
+        centres.append(centre)
+        columns.append(low + peak + shift)
+        heights.append(gradient[peak] / max(np.median(np.abs(smooth)), 1e-30))
+    return np.array(centres), np.array(columns), np.array(heights)
+
+
+def find_break(
+    template: np.ndarray, search: tuple[int, int] = SEARCH_COLUMNS, min_contrast: float = 0.02
+) -> BreakGeometry:
+    """Find the edge in a background template.
+
+    Parameters
+    ----------
+    template : ndarray
+        Background template, shape (ny, nx), DN/s.
+    search : tuple of int
+        First and last column of the search in the topmost rows.
+    min_contrast : float
+        Smallest relative height that is taken for an edge.
+
+    Returns
+    -------
+    BreakGeometry
+        The line and the profile of the edge.
+    """
+    ny, nx = template.shape
+    offset = np.arange(-_REACH, _REACH + 1, dtype=float)
+    step = (offset >= 0).astype(float)
+    nominal = BreakGeometry(np.full(ny, NOMINAL_COLUMN), offset, step, 0.0, False)
+    centres, columns, heights = _band_edges(np.asarray(template, dtype=float), search)
+    if len(columns) == 0 or np.median(heights) < min_contrast / 15:
+        return nominal
+    degree = 1 if len(columns) > 2 else 0
+    keep = np.ones(len(columns), bool)
+    line = np.polyfit(centres, columns, degree)
+    for _ in range(3):
+        residual = columns - np.polyval(line, centres)
+        scatter = 1.48 * np.median(np.abs(residual[keep])) + 0.3
+        keep = np.abs(residual) < 3 * scatter
+        if keep.sum() <= degree:
+            return nominal
+        line = np.polyfit(centres[keep], columns[keep], degree)
+    column = np.polyval(line, np.arange(ny, dtype=float))
+
+    position = column[:, None] + offset[None, :]
+    inside = (position >= 0) & (position <= nx - 2)
+    base = np.clip(np.floor(position), 0, nx - 2).astype(int)
+    part = position - base
+    rows = np.arange(ny)[:, None]
+    sampled = (1 - part) * template[rows, base] + part * template[rows, base + 1]
+    sampled = np.where(inside & np.isfinite(sampled), sampled, np.nan)
+    valid = np.isfinite(sampled).sum(axis=0)
+    if valid.min() == 0:
+        return nominal
+    edge = np.nansum(sampled, axis=0) / valid
+    left = (offset >= -70) & (offset <= -14)
+    right = (offset >= 45) & (offset <= 105)
+    low = np.polyval(np.polyfit(offset[left], edge[left], 1), offset)
+    high = np.polyval(np.polyfit(offset[right], edge[right], 1), offset)
+    height = high[_REACH] - low[_REACH]
+    contrast = height / low[_REACH] if low[_REACH] > 0 else 0.0
+    if contrast < min_contrast:
+        return nominal
+    profile = np.clip((edge - low) / (high - low), 0, 1)
+    profile[offset < -20] = 0.0
+    profile[offset > 60] = 1.0
+    profile = np.maximum.accumulate(profile)
+    return BreakGeometry(column, offset, profile, float(contrast), True)
+
+
+def right_fraction(geometry: BreakGeometry, n_columns: int) -> np.ndarray:
+    """Weight of the right-hand scale in each pixel.
+
+    The background is ``template * (left * (1 - w) + right * w)``.
+
+    Parameters
+    ----------
+    geometry : BreakGeometry
+        Line and profile of the edge.
+    n_columns : int
+        Number of columns.
+
+    Returns
+    -------
+    ndarray
+        `w`, shape (ny, n_columns), 0 left and 1 right of the edge.
+    """
+    ny = len(geometry.column)
+    weight = np.zeros((ny, n_columns), dtype=np.float32)
+    first = int(np.floor(geometry.column.min() + geometry.offset[0]))
+    last = int(np.ceil(geometry.column.max() + geometry.offset[-1]))
+    first, last = max(first, 0), min(last, n_columns)
+    weight[:, max(last, 0) :] = 1.0
+    if last > first:
+        x = np.arange(first, last)[None, :] - geometry.column[:, None]
+        weight[:, first:last] = np.interp(x, geometry.offset, geometry.profile)
+    return weight

@@ -1,0 +1,212 @@
+"""One image from a series of integrations.
+
+The combination is a median over short groups of consecutive integrations,
+followed by the mean of the group medians, weighted by the number of valid
+integrations in each.  A median of nine frames by a fixed sequence of
+exchanges costs one to two nanoseconds per pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = [
+    "GROUP_SIZE",
+    "CombinedImage",
+    "ImageCombiner",
+    "combine_integrations",
+    "group_median",
+    "group_sizes",
+]
+
+GROUP_SIZE = 9
+
+# Exchange networks that leave the median in the middle (Devillard 1998,
+# "Fast median search"; the nine-element one is Paeth's, Graphics Gems I).
+_NETWORKS: dict[int, tuple[tuple[int, int], ...]] = {
+    3: ((0, 1), (1, 2), (0, 1)),
+    5: ((0, 1), (3, 4), (0, 3), (1, 4), (1, 2), (2, 3), (1, 2)),
+    7: (
+        (0, 5), (0, 3), (1, 6), (2, 4), (0, 1), (3, 5), (2, 6), (2, 3),
+        (3, 6), (4, 5), (1, 4), (1, 3), (3, 4),
+    ),
+    9: (
+        (1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3),
+        (5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2),
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CombinedImage:
+    """A combined image.
+
+    Attributes
+    ----------
+    image : ndarray
+        Combined count rate, shape (ny, nx), DN/s.  NaN where no integration is valid.
+    count : ndarray
+        Number of valid integrations, shape (ny, nx).
+    n_integrations : int
+        Number of integrations combined.
+    """
+
+    image: np.ndarray
+    count: np.ndarray
+    n_integrations: int
+
+    @property
+    def noise_factor(self) -> np.ndarray:
+        """Standard error of `image` over the error of one integration, shape (ny, nx)."""
+        # A median of Gaussian values has 1.57 times the variance of their mean.
+        loss = np.where(self.count > 2, np.float32(np.sqrt(np.pi / 2)), np.float32(1))
+        return loss / np.sqrt(np.maximum(self.count, 1)).astype(np.float32)
+
+
+def group_sizes(n: int) -> list[int]:
+    """Sizes of the groups that a series is split in.
+
+    Groups are of nine where possible and else of seven, five and three, whose
+    medians have a fast network and withstand an outlier.
+
+    Parameters
+    ----------
+    n : int
+        Number of integrations.
+
+    Returns
+    -------
+    list of int
+        Sizes, with the sum `n`.
+    """
+    if n in (1, 2, 4):
+        return [n]
+    nines, rest = divmod(n, GROUP_SIZE)
+    tail = {0: [], 1: [7, 3], 2: [5, 3, 3], 3: [3], 4: [7, 3, 3], 5: [5], 6: [3, 3], 7: [7]}
+    if rest == 8:
+        return [GROUP_SIZE] * nines + [5, 3]
+    if rest in (1, 2, 4):
+        nines -= 1
+    return [GROUP_SIZE] * nines + tail[rest]
+
+
+def group_median(frames: np.ndarray) -> np.ndarray:
+    """Median over the first axis by an exchange network.
+
+    Parameters
+    ----------
+    frames : ndarray
+        Shape (n, ...), without NaN; used as work space and overwritten.
+
+    Returns
+    -------
+    ndarray
+        Shape ``frames.shape[1:]``.
+    """
+    n = len(frames)
+    if n == 1:
+        return frames[0]
+    if n == 2:
+        return 0.5 * (frames[0] + frames[1])
+    if n not in _NETWORKS:
+        return np.median(frames, axis=0)
+    low = np.empty_like(frames[0])
+    for i, j in _NETWORKS[n]:
+        np.minimum(frames[i], frames[j], out=low)
+        np.maximum(frames[i], frames[j], out=frames[j])
+        frames[i] = low
+    return frames[n // 2]
+
+
+class ImageCombiner:
+    """Accumulates groups of integrations into one image.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape (ny, nx) of one integration.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self._sum = np.zeros(shape, dtype=np.float32)
+        self._count = np.zeros(shape, dtype=np.float32)
+        self._n = 0
+
+    def add(self, frames: np.ndarray, bad: np.ndarray) -> None:
+        """Add one group of integrations.
+
+        Parameters
+        ----------
+        frames : ndarray
+            Count rates, shape (n, ny, nx), DN/s; used as work space and overwritten.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.  Non-finite pixels are left
+            out in any case.
+        """
+        n = len(frames)
+        invalid = ~np.isfinite(frames)
+        invalid |= bad
+        some = np.flatnonzero(invalid.any(axis=0))
+        flat = frames.reshape(n, -1)
+        if some.size:
+            columns = np.where(invalid.reshape(n, -1)[:, some], np.inf, flat[:, some])
+            columns.sort(axis=0)
+            valid = np.isfinite(columns).sum(axis=0)
+            take = np.arange(some.size)
+            upper = columns[np.minimum(valid // 2, n - 1), take]
+            lower = columns[np.maximum(valid - 1, 0) // 2, take]
+            values = np.where(valid > 0, 0.5 * (lower + np.where(valid > 0, upper, 0)), 0)
+            flat[:, some] = 0.0
+        median = group_median(frames)
+        median *= n
+        self._count += n
+        if some.size:
+            median.reshape(-1)[some] = values * valid
+            self._count.reshape(-1)[some] += valid - n
+        self._sum += median
+        self._n += n
+
+    def result(self) -> CombinedImage:
+        """Combined image of all groups added so far.
+
+        Returns
+        -------
+        CombinedImage
+            The weighted mean of the group medians, and the counts.
+
+        Raises
+        ------
+        ValueError
+            If nothing was added.
+        """
+        if self._n == 0:
+            raise ValueError("no integration was given to be combined")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            image = self._sum / self._count
+        return CombinedImage(image, self._count.astype(np.int32), self._n)
+
+
+def combine_integrations(frames: np.ndarray, bad: np.ndarray) -> CombinedImage:
+    """Combine a cube that is in memory.
+
+    Parameters
+    ----------
+    frames : ndarray
+        Count rates, shape (n, ny, nx), DN/s.
+    bad : ndarray of bool
+        Pixels not to be used, same shape.
+
+    Returns
+    -------
+    CombinedImage
+        The combined image.
+    """
+    combiner = ImageCombiner(frames.shape[1:])
+    start = 0
+    for size in group_sizes(len(frames)):
+        part = slice(start, start + size)
+        combiner.add(np.array(frames[part], dtype=np.float32), bad[part])
+        start += size
+    return combiner.result()

@@ -1,0 +1,382 @@
+"""Background of one image: masks, wings, templates and their scales, fitted together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations, robust_weights
+from soss_photcal_steps.background.sky import Blocks, Sky, bad_pixels, bin_sky, make_blocks
+from soss_photcal_steps.background.sources import find_sources
+from soss_photcal_steps.background.templates import TemplateSet, shape_modes
+from soss_photcal_steps.background.wings import (
+    TraceLight,
+    WingBasis,
+    WingField,
+    WingPrior,
+    far_wing,
+    trace_light,
+    wing_basis,
+    wing_field,
+    wing_image,
+)
+
+__all__ = ["BackgroundFit", "FitError", "FitOptions", "fit_background"]
+
+
+# Distances from the nearest trace between which the error of the wing model is common, pixels.
+ZONES = np.array([28.0, 40.0, 60.0, 95.0])
+
+
+class FitError(ValueError):
+    """The background cannot be fitted; the message says why."""
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Settings of the fit.
+
+    Attributes
+    ----------
+    trace_half_width : float
+        Half width of the mask over the traces, pixels.
+    block_height, block_width : int
+        Size of a block, lines and columns.
+    prior : WingPrior
+        Prior of the wings.
+    wing_floor, level_floor : float
+        Independent error of a block's model, relative to the wing and to the background.
+    source_sigma : float
+        Detection threshold of contaminants, in units of the noise.
+    max_modes : int
+        Largest number of library modes per side in a combination.
+    mode_width : float
+        Width of the modes' prior in units of their scatter in the library.
+    tilt_sigma : float
+        Prior of a smooth departure from the library, per term, relative.
+    combine : str
+        'auto', 'never' or 'always' use a combination of templates.
+    margin : float
+        Gain in log evidence from which a combination is taken.
+    template : int or None
+        Template to be used, counted from 0; all are tried if None.
+    min_pixels : int
+        Smallest number of sky pixels on either side.
+    """
+
+    trace_half_width: float = 21.0
+    block_height: int = 16
+    block_width: int = 48
+    prior: WingPrior = field(default_factory=WingPrior)
+    wing_floor: float = 0.03
+    level_floor: float = 0.002
+    source_sigma: float = 4.5
+    max_modes: int = 4
+    mode_width: float = 1.5
+    tilt_sigma: float = 0.005
+    combine: str = "auto"
+    margin: float = 8.0
+    template: int | None = None
+    min_pixels: int = 2000
+
+
+@dataclass(frozen=True)
+class BackgroundFit:
+    """Result of a fit.
+
+    Attributes
+    ----------
+    weights : ndarray
+        Scale of each template left and right of the break, shape (n, 2).
+    template : int
+        Best single template, counted from 0.
+    combined : bool
+        Whether a combination of templates is used.
+    scales, covariance : ndarray
+        Scale of `template` left and right with the same mean level, shape (2,), and
+        their covariance.
+    levels : ndarray
+        Mean background left and right of the break, DN/s.
+    cost, log_evidence : ndarray
+        Goodness of each template alone, shape (n,).
+    combination_gain : float
+        Log evidence of the combination over that of the best single template.
+    sky_fraction : ndarray
+        Share of the pixels left and right that the fit used.
+    sky_mask : ndarray of bool
+        Bins used, shape (ny, nb).
+    chi_square : float
+        Reduced chi square of the blocks.
+    """
+
+    weights: np.ndarray
+    template: int
+    combined: bool
+    scales: np.ndarray
+    covariance: np.ndarray
+    levels: np.ndarray
+    cost: np.ndarray
+    log_evidence: np.ndarray
+    combination_gain: float
+    sky_fraction: np.ndarray
+    sky_mask: np.ndarray
+    chi_square: float
+    wing: np.ndarray
+    sky: Sky
+    lights: tuple[TraceLight, ...]
+    debug: dict
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Block means of the data and of everything that describes them."""
+
+    used: np.ndarray
+    zone: np.ndarray
+    data: np.ndarray
+    noise: np.ndarray
+    terms: np.ndarray
+    basis: WingBasis
+
+
+def _block_means(
+    sky: Sky,
+    blocks: Blocks,
+    weight: np.ndarray,
+    templates: TemplateSet,
+    geometry: WingField,
+    prior: WingPrior,
+) -> _Blocks:
+    n = blocks.sums(weight)
+    used = n > 0.03 * np.max(n)
+    norm = np.maximum(n, 1)
+    data = blocks.sums(sky.value * weight) / norm
+    noise = blocks.sums(sky.variance * weight * weight) / norm**2
+    terms = blocks.sums(templates.binned * weight) / norm
+    basis = wing_basis(sky, blocks, geometry, prior, weight)
+    nearest = blocks.sums(geometry.distance.min(axis=0) * weight) / norm
+    zone = np.searchsorted(ZONES, nearest)
+    return _Blocks(used, zone[used], data[used], noise[used], np.moveaxis(terms, -1, 1)[:, used], basis)
+
+
+@dataclass
+class _Solution:
+    fits: list[LinearFit]
+    best: int
+    coefficients: np.ndarray
+    wing: np.ndarray
+    residual: np.ndarray
+    variance: np.ndarray
+    robust: np.ndarray
+    factors: dict[str, float]
+
+
+def _wing_floor(
+    residual: np.ndarray, known: np.ndarray, wing: np.ndarray, zone: np.ndarray
+) -> np.ndarray:
+    """Relative error of the wing model in each block, from the residuals of its zone."""
+    floor = np.zeros(len(residual))
+    for k in range(len(ZONES) + 1):
+        here = zone == k
+        if here.sum() < 15:
+            floor[here] = 0.03
+            continue
+        r2, v, w2 = residual[here] ** 2, known[here], wing[here] ** 2
+        # The median of the squares of normal values is 0.455 times their variance.
+        trial = np.geomspace(0.002, 0.15, 25)
+        ratio = np.median(r2 / (v + trial[:, None] ** 2 * w2), axis=1) / 0.455
+        floor[here] = np.exp(np.interp(0.0, np.log(ratio)[::-1], np.log(trial)[::-1]))
+    return floor
+
+
+def _solve(means: _Blocks, options: FitOptions, start: _Solution | None, rounds: int = 4) -> _Solution:
+    design = means.basis.design[means.used]
+    level = np.median(means.data)
+    whole = means.basis.design @ means.basis.mean if start is None else start.wing
+    wing = np.abs(whole[means.used])
+    robust = np.ones(len(means.data))
+    best = options.template
+    factors = {} if start is None else start.factors
+    known = means.noise + (options.level_floor * level) ** 2
+    floor = np.full(len(wing), options.wing_floor)
+    mean = means.basis.mean
+    for turn in range(rounds):
+        variance = (known + (floor * wing) ** 2) / np.maximum(robust, 1e-4)
+        equations = NormalEquations(means.data, variance, design, means.terms)
+        if turn == rounds - 2:
+            factors = _tune_prior(equations, means.basis, factors)
+        covariance = means.basis.covariance(factors)
+        fits = equations.solve(mean, covariance)
+        if options.template is None:
+            best = int(np.argmax([f.log_evidence for f in fits]))
+        coefficients = equations.coefficients(mean, covariance, best, fits[best].amplitudes)
+        wing = np.abs(design @ coefficients)
+        residual = means.data - means.terms[best] @ fits[best].amplitudes - design @ coefficients
+        floor = _wing_floor(residual, known, wing, means.zone)
+        robust = robust_weights(residual, np.sqrt(known + (floor * wing) ** 2))
+    return _Solution(
+        fits, best, coefficients, means.basis.design @ coefficients, residual,
+        known + (floor * wing) ** 2, robust, factors,
+    )  # fmt: skip
+
+
+_TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
+_FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
+
+
+def _tune_prior(
+    equations: NormalEquations, basis: WingBasis, factors: dict[str, float]
+) -> dict[str, float]:
+    """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
+    tuned = {name: factors.get(name, 1.0) for name in _TUNED if name in basis.parts}
+
+    def evidence(trial: dict[str, float]) -> float:
+        values = np.array(
+            [f.log_evidence for f in equations.solve(basis.mean, basis.covariance(trial))]
+        )
+        # A wide log-normal hyperprior around the stated widths keeps them from vanishing.
+        penalty = sum(0.5 * (np.log(t / 0.5) / 1.5) ** 2 for t in trial.values())
+        top = values.max()
+        return float(top + np.log(np.exp(values - top).sum()) - penalty)
+
+    for _ in range(2):
+        for name in tuned:
+            scores = [evidence({**tuned, name: f}) for f in _FACTORS]
+            tuned[name] = float(_FACTORS[int(np.argmax(scores))])
+    return tuned
+
+
+def fit_background(
+    image: np.ndarray,
+    error: np.ndarray,
+    good: np.ndarray,
+    rows: np.ndarray,
+    templates: TemplateSet,
+    traces: dict[int, np.ndarray],
+    options: FitOptions | None = None,
+) -> BackgroundFit:
+    """Fit the background of one image.
+
+    Parameters
+    ----------
+    image, error : ndarray
+        Count rate and its standard error, shape (ny, nx), DN/s.
+    good : ndarray of bool
+        Valid pixels.
+    rows : ndarray
+        Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
+    templates : TemplateSet
+        The library, cut to the image.
+    traces : dict
+        Row of each order's trace per column, shape (nx,), same coordinates.
+    options : FitOptions, optional
+        Settings.
+
+    Returns
+    -------
+    BackgroundFit
+        Templates, scales, errors and what was used.
+
+    Raises
+    ------
+    FitError
+        If there is not enough sky, or the fit does not make sense.
+    """
+    options = options or FitOptions()
+    lines = np.asarray(rows, float)
+    good = good & np.isfinite(image) & templates.valid
+    good &= ~bad_pixels(image, good, error)
+    keep = good.copy()
+    for trace in traces.values():
+        keep &= np.abs(lines[:, None] - trace[None, :]) > options.trace_half_width
+    sky = bin_sky(image, error, keep, lines, templates.factor)
+    weight = sky.weight
+    columns = np.array([g.column for g in templates.geometry])
+    blocks = make_blocks(
+        lines, sky.value.shape[1], templates.factor, (columns.min(), columns.max()),
+        options.block_height, options.block_width,
+    )  # fmt: skip
+    if not (weight > 0).any():
+        raise FitError("no valid sky pixel is left")
+
+    level = float(np.median(sky.value[weight > 0]))
+    background = np.full(image.shape, level, np.float32)
+    source = np.zeros(weight.shape, bool)
+    solution = None
+    far = None
+    for _ in range(3):
+        lights = trace_light(image - background, good, lines, traces)
+        geometry = wing_field(sky, lights) if far is None else wing_field(sky, lights, far)
+        active = np.where(source, 0, weight)
+        means = _block_means(sky, blocks, active, templates, geometry, options.prior)
+        solution = _solve(means, options, solution)
+        far = far_wing(means.basis, solution.coefficients)
+        best = solution.best
+        amplitudes = solution.fits[best].amplitudes
+        wing = wing_image(geometry, means.basis, solution.coefficients, sky)
+        model = np.tensordot(amplitudes.astype(np.float32), templates.binned[best], 1)
+        residual = np.where(weight > 0, sky.value - model - wing, 0)
+        variance = sky.variance + (0.01 * level) ** 2 + (0.10 * wing) ** 2
+        source = find_sources(sky, weight, residual, variance, blocks, n_sigma=options.source_sigma)
+        scales = np.zeros_like(templates.levels)
+        scales[best] = amplitudes / templates.levels[best]
+        background = templates.background(scales)
+    return _conclude(solution, means, templates, options, sky, blocks, active, wing, lights, residual, source)
+
+
+def _conclude(solution, means, templates, options, sky, blocks, active, wing, lights, residual, source):
+    best = solution.best
+    fit = solution.fits[best]
+    n = len(templates.images)
+    t = solution.residual / np.sqrt(solution.variance)
+    w = solution.robust
+    chi = float((w * t * t).sum() / max(w.sum(), 1))
+    inflate = max(chi, 1.0)
+    design = means.basis.design[means.used]
+    variance = inflate * solution.variance / np.maximum(w, 1e-4)
+    covariance = means.basis.covariance(solution.factors)
+    equations = NormalEquations(means.data, variance, design, means.terms)
+    fits = equations.solve(means.basis.mean, covariance)
+    evidence = np.array([f.log_evidence for f in fits])
+    cost = np.array([f.cost for f in fits])
+    if options.template is None:
+        best = int(np.argmax(evidence))
+    fit = fits[best]
+    weights = np.zeros((n, 2))
+    amplitudes, scatter = fit.amplitudes, fit.covariance
+    weights[best] = amplitudes / templates.levels[best]
+    combined, gain = False, -np.inf
+    if n >= 3 and options.combine != "never":
+        whole = np.moveaxis(
+            blocks.sums(templates.binned) / blocks.sums(np.ones_like(active)), -1, 1
+        )
+        term_list, prior, mixes = [], [], []
+        mean_terms = means.terms.mean(axis=0)
+        for side in (0, 1):
+            here = whole[:, :, side].mean(axis=0) > 0.5
+            modes = shape_modes(whole[:, here, side], options.max_modes)
+            for vector, sigma in zip(modes.vectors, modes.sigma, strict=True):
+                term_list.append(vector @ means.terms[:, :, side])
+                prior.append((options.mode_width * sigma * amplitudes[side]) ** 2)
+                mixes.append((side, vector))
+        terms = np.column_stack([mean_terms, *term_list])[None]
+        mixture = NormalEquations(means.data, variance, design, terms).solve(
+            means.basis.mean, covariance, np.array([np.inf, np.inf, *prior])
+        )[0]
+        gain = mixture.log_evidence - evidence.max()
+        if options.combine == "always" or gain > options.margin:
+            combined = True
+            amplitudes, scatter = mixture.amplitudes[:2], mixture.covariance[:2, :2]
+            weights = np.tile(amplitudes / n, (n, 1))
+            for value, (side, vector) in zip(mixture.amplitudes[2:], mixes, strict=True):
+                weights[:, side] += value * vector
+            weights = weights / templates.levels
+    levels = templates.levels[best]
+    side_weight = np.array([(templates.binned[best, s] > 0.5) for s in (0, 1)])
+    fraction = (side_weight * (active > 0)).sum(axis=(1, 2)) / np.maximum(side_weight.sum(axis=(1, 2)), 1)
+    return BackgroundFit(
+        weights, best, combined, amplitudes / levels, scatter / np.outer(levels, levels),
+        amplitudes, cost, evidence, float(gain), fraction, active > 0, chi, wing, sky, tuple(lights),
+        dict(means=means, solution=solution, blocks=blocks, residual=residual, source=source, weight=sky.weight, names=means.basis.names, coef=solution.coefficients, factors=solution.factors),
+    )  # fmt: skip

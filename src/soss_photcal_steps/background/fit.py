@@ -1,0 +1,173 @@
+"""The linear model of background and wings, and its solution.
+
+Block means are described by two template amplitudes, one on each side of the
+break, and the wing terms with their Gaussian priors.  The wing terms are
+eliminated once for all templates, so that a whole library costs little more than one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+__all__ = ["LinearFit", "NormalEquations", "robust_weights"]
+
+
+def robust_weights(residual: np.ndarray, sigma: np.ndarray, low: float = 3.0, high: float = 2.0) -> np.ndarray:
+    """Weights of blocks by their residuals, harder on what is too bright.
+
+    Contaminants only add light, so a positive residual loses weight sooner.
+
+    Parameters
+    ----------
+    residual, sigma : ndarray
+        Residual and its expected standard deviation, DN/s.
+    low, high : float
+        Residuals, in units of `sigma`, at which weights start to fall.
+
+    Returns
+    -------
+    ndarray
+        Weights between 0 and 1.
+    """
+    t = residual / sigma
+    limit = np.where(t > 0, high, low)
+    size = np.maximum(np.abs(t), 1e-12)
+    return np.where(size <= limit, 1.0, (limit / size) ** np.where(t > 0, 2.0, 1.0))
+
+
+@dataclass(frozen=True)
+class LinearFit:
+    """Solution for one set of background terms.
+
+    Attributes
+    ----------
+    amplitudes, covariance : ndarray
+        Amplitudes of the background terms and their covariance.
+    cost : float
+        Chi square with the priors.
+    log_evidence : float
+        Logarithm of the marginal likelihood, up to a constant common to all models.
+    """
+
+    amplitudes: np.ndarray
+    covariance: np.ndarray
+    cost: float
+    log_evidence: float
+
+
+class NormalEquations:
+    """Data, wing terms and background terms of many models, reduced to their products.
+
+    Solutions for other priors then cost no more than a small factorisation.
+
+    Parameters
+    ----------
+    data, variance : ndarray
+        Block means and their variance, shape (n_blocks,).
+    design : ndarray
+        Wing terms, shape (n_blocks, n_terms).
+    terms : ndarray
+        Background terms of each model, shape (n_models, n_blocks, n), DN/s per unit.
+    """
+
+    def __init__(
+        self, data: np.ndarray, variance: np.ndarray, design: np.ndarray, terms: np.ndarray
+    ) -> None:
+        scale = 1 / np.sqrt(variance)
+        x = design * scale[:, None]
+        y = data * scale
+        n_models, n_blocks, self.n = terms.shape
+        t = (terms * scale[:, None]).transpose(1, 0, 2).reshape(n_blocks, -1)
+        self.wing_wing = x.T @ x
+        self.wing_data = x.T @ y
+        self.wing_terms = x.T @ t
+        self.data_data = float(y @ y)
+        self.terms_data = t.T @ y
+        by_model = t.reshape(n_blocks, n_models, self.n).transpose(1, 2, 0)
+        self.terms_terms = by_model @ by_model.transpose(0, 2, 1)
+        self.log_variance = float(np.log(variance).sum())
+
+    def solve(
+        self,
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        prior_variance: np.ndarray | None = None,
+        models: slice | list[int] | None = None,
+    ) -> list[LinearFit]:
+        """Fit the background terms of each model with the wing terms eliminated.
+
+        Parameters
+        ----------
+        mean, covariance : ndarray
+            Prior of the wing coefficients.
+        prior_variance : ndarray, optional
+            Variance of the background amplitudes' zero-mean priors, shape (n,), infinite
+            where free, as all are by default.
+        models : slice or list of int, optional
+            Models to be solved; all by default.
+
+        Returns
+        -------
+        list of LinearFit
+            One solution for each model.
+        """
+        root = np.linalg.cholesky(covariance)
+        inner = root.T @ self.wing_wing @ root
+        inner[np.diag_indices_from(inner)] += 1.0
+        factor = np.linalg.cholesky(inner)
+        rest = self.wing_data - self.wing_wing @ mean
+        total = self.data_data - 2 * mean @ self.wing_data + mean @ self.wing_wing @ mean
+        right = np.column_stack([rest, self.wing_terms])
+        projected = solve_triangular(factor, root.T @ right, lower=True, check_finite=False)
+        data, terms = projected[:, 0], projected[:, 1:]
+        total -= data @ data
+        gradient = self.terms_data - self.wing_terms.T @ mean - terms.T @ data
+        gradient = gradient.reshape(-1, self.n)
+        terms = terms.reshape(len(data), -1, self.n).transpose(1, 2, 0)
+        normal = self.terms_terms - terms @ terms.transpose(0, 2, 1)
+        log_norm = self.log_variance + 2 * np.log(np.diag(factor)).sum()
+        if prior_variance is not None:
+            bounded = np.isfinite(prior_variance)
+            normal[:, np.arange(self.n), np.arange(self.n)] += np.where(
+                bounded, 1 / prior_variance, 0.0
+            )
+            log_norm += np.log(prior_variance[bounded]).sum()
+        if models is not None:
+            normal, gradient = normal[models], gradient[models]
+        inverse = np.linalg.inv(normal)
+        amplitudes = np.einsum("kij,kj->ki", inverse, gradient)
+        costs = total - np.einsum("ki,ki->k", gradient, amplitudes)
+        norms = log_norm + np.linalg.slogdet(normal)[1]
+        return [
+            LinearFit(a, c, float(cost), float(-0.5 * (cost + norm)))
+            for a, c, cost, norm in zip(amplitudes, inverse, costs, norms, strict=True)
+        ]
+
+    def coefficients(
+        self, mean: np.ndarray, covariance: np.ndarray, model: int, amplitudes: np.ndarray
+    ) -> np.ndarray:
+        """Wing coefficients for given amplitudes of a model's background.
+
+        Parameters
+        ----------
+        mean, covariance : ndarray
+            Prior of the wing coefficients.
+        model : int
+            Which model.
+        amplitudes : ndarray
+            Shape (n,).
+
+        Returns
+        -------
+        ndarray
+            Shape (n_terms,).
+        """
+        root = np.linalg.cholesky(covariance)
+        inner = root.T @ self.wing_wing @ root
+        inner[np.diag_indices_from(inner)] += 1.0
+        columns = self.wing_terms[:, model * self.n : (model + 1) * self.n]
+        rest = self.wing_data - self.wing_wing @ mean - columns @ amplitudes
+        return mean + root @ np.linalg.solve(inner, root.T @ rest)

@@ -1,0 +1,125 @@
+"""Light that the point spread function spreads along the traces as well as across them.
+
+Wings made column by column miss that a round point spread function also carries
+light along the dispersion, from the bright end of the spectrum to the faint one.
+Here is the difference between the two, for a power law, in zones of the distance.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import fft
+
+__all__ = ["round_difference"]
+
+_CELL = 8
+_MARGIN = 480
+_TOP = 720
+ZONE_EDGES = (15.0, 60.0, 200.0, 600.0, 1600.0)
+
+
+def _zone_kernel(radius: np.ndarray, zone: int, slope: float, strength: float) -> np.ndarray:
+    # A round kernel r^-(n+1) projects to r^-n times sqrt(pi) gamma(n/2) / gamma((n+1)/2).
+    projection = math.sqrt(math.pi) * math.gamma(slope / 2) / math.gamma((slope + 1) / 2)
+    inner, outer = ZONE_EDGES[zone], ZONE_EDGES[zone + 1]
+    safe = np.maximum(radius, ZONE_EDGES[0])
+    inside = (radius >= inner) & (radius < outer)
+    return np.where(inside, strength / projection * safe ** -(slope + 1), 0.0)
+
+
+def _projection(zone: int, slope: float, strength: float, distance: np.ndarray) -> np.ndarray:
+    step = np.geomspace(1.0, 2 * ZONE_EDGES[-1], 500)
+    along = np.concatenate([-step[::-1], [0.0], step])
+    radius = np.hypot(along[None, :], distance[:, None])
+    return np.trapezoid(_zone_kernel(radius, zone, slope, strength), along, axis=1)
+
+
+def _pad(brightness: np.ndarray) -> np.ndarray:
+    padded = np.pad(brightness, _MARGIN, mode="edge")
+    ramp = np.exp(-np.arange(_MARGIN)[::-1] / 300.0)
+    padded[:_MARGIN] *= ramp
+    padded[-_MARGIN:] *= ramp[::-1]
+    return padded
+
+
+def _pad_rows(rows: np.ndarray) -> np.ndarray:
+    slope = (rows[8] - rows[0]) / 8, (rows[-1] - rows[-9]) / 8
+    before = rows[0] - slope[0] * np.arange(_MARGIN, 0, -1)
+    after = rows[-1] + slope[1] * np.arange(1, _MARGIN + 1)
+    return np.concatenate([before, rows, after])
+
+
+def _upsample(values: np.ndarray, centres: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Linear interpolation along the first axis."""
+    position = np.clip((wanted - centres[0]) / (centres[1] - centres[0]), 0, len(centres) - 1.001)
+    low = position.astype(int)
+    part = (position - low)[:, None]
+    return (1 - part) * values[low] + part * values[low + 1]
+
+
+def round_difference(
+    brightness: list[np.ndarray],
+    trace_rows: list[np.ndarray],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    strength: float,
+    slope: float,
+) -> np.ndarray:
+    """Wings of a round point spread function minus wings made column by column.
+
+    Parameters
+    ----------
+    brightness, trace_rows : list of ndarray
+        Brightness and row of each trace per column, shape (nx,), DN/s and pixels.
+    rows, columns : ndarray
+        Rows and columns that the result is wanted at, shape (ny,) and (nb,), pixels.
+    strength, slope : float
+        Wing across the trace: ``strength * distance**-slope`` per pixel.
+
+    Returns
+    -------
+    ndarray
+        One image for each zone of the distance, shape (4, ny, nb), DN/s.
+    """
+    nx = len(brightness[0])
+    first = math.floor((min(rows.min(), 0) - 40) / _CELL) * _CELL
+    n_rows = int((max(rows.max(), _TOP) - first) // _CELL) + 1
+    n_columns = (nx + 2 * _MARGIN) // _CELL
+    source = np.zeros((n_rows, n_columns))
+    row_centres = first + (np.arange(n_rows) + 0.5) * _CELL - 0.5
+    column_centres = (np.arange(n_columns) + 0.5) * _CELL - 0.5 - _MARGIN
+    column_cell = np.arange(n_columns * _CELL) // _CELL
+    lines = []
+    for light, trace in zip(brightness, trace_rows, strict=True):
+        amount, place = _pad(light)[: len(column_cell)], _pad_rows(trace)[: len(column_cell)]
+        # The core is spread over some 24 rows, so three cells take its light.
+        for shift in (-_CELL, 0.0, _CELL):
+            cell = (place + shift - first) / _CELL - 0.5 + 0.5 / _CELL
+            low = np.floor(cell).astype(int)
+            for index, weight in ((low, 1 - (cell - low)), (low + 1, cell - low)):
+                ok = (index >= 0) & (index < n_rows)
+                np.add.at(source, (index[ok], column_cell[ok]), (amount * weight)[ok] / 3)
+        shape = (n_columns, _CELL)
+        lines.append((amount.reshape(shape).mean(axis=1), place.reshape(shape).mean(axis=1)))
+    size = [fft.next_fast_len(2 * n, real=True) for n in source.shape]
+    dy = fft.fftfreq(size[0], 1 / size[0])[:, None] * _CELL
+    dx = fft.fftfreq(size[1], 1 / size[1])[None, :] * _CELL
+    radius = np.hypot(dy, dx)
+    transform = fft.rfft2(source, size)
+    table = np.concatenate([[0.0], np.geomspace(4.0, 3000.0, 200)])
+    result = np.empty((len(ZONE_EDGES) - 1, len(rows), len(columns)))
+    for zone in range(len(result)):
+        kernel = _zone_kernel(radius, zone, slope, strength)
+        spread = fft.irfft2(transform * fft.rfft2(kernel), size)[:n_rows, :n_columns]
+        projected = _projection(zone, slope, strength, table)
+        for amount, place in lines:
+            mean = np.zeros((n_rows, n_columns))
+            for shift in (-_CELL, 0.0, _CELL):
+                distance = np.abs(row_centres[:, None] - place[None, :] - shift)
+                mean += np.interp(distance, table, projected) / 3
+            spread -= amount[None, :] * mean
+        fine = _upsample(spread, row_centres, rows)
+        result[zone] = _upsample(fine.T, column_centres, columns).T
+    return result

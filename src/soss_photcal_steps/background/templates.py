@@ -1,0 +1,161 @@
+"""A library of background templates, made ready for the fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soss_photcal_steps.background.breaks import BreakGeometry, find_break, right_fraction
+from soss_photcal_steps.background.sky import bin_columns
+
+__all__ = ["ShapeModes", "TemplateSet", "prepare_templates", "shape_modes"]
+
+
+@dataclass(frozen=True)
+class TemplateSet:
+    """Templates of one subarray with their breaks.
+
+    Attributes
+    ----------
+    images : ndarray
+        Templates, shape (n, ny, nx), DN/s.
+    geometry : tuple of BreakGeometry
+        Break of each template.
+    levels : ndarray
+        Mean of each template left and right of the break, shape (n, 2), DN/s.
+    binned : ndarray
+        Left and right parts, columns binned, divided by `levels`, shape (n, 2, ny, nb).
+    factor : int
+        Columns per bin.
+    valid : ndarray of bool
+        Pixels where all templates have a value, shape (ny, nx).
+    """
+
+    images: np.ndarray
+    geometry: tuple[BreakGeometry, ...]
+    levels: np.ndarray
+    binned: np.ndarray
+    factor: int
+    valid: np.ndarray
+
+    def background(self, weights: np.ndarray) -> np.ndarray:
+        """Background as a sum of templates.
+
+        Parameters
+        ----------
+        weights : ndarray
+            Scale of each template left and right of its break, shape (n, 2).
+
+        Returns
+        -------
+        ndarray
+            Shape (ny, nx), float32, DN/s.
+        """
+        total = np.zeros(self.images.shape[1:], dtype=np.float32)
+        for image, geometry, (left, right) in zip(
+            self.images, self.geometry, weights, strict=True
+        ):
+            if left == 0 and right == 0:
+                continue
+            fraction = right_fraction(geometry, image.shape[1])
+            total += image * (np.float32(left) + np.float32(right - left) * fraction)
+        return total
+
+
+def prepare_templates(images: np.ndarray, factor: int = 4) -> TemplateSet:
+    """Find the breaks of all templates and bin them.
+
+    Parameters
+    ----------
+    images : ndarray
+        Templates cut to the subarray, shape (n, ny, nx), DN/s.
+    factor : int
+        Columns per bin.
+
+    Returns
+    -------
+    TemplateSet
+        The library, ready for the fit.
+
+    Raises
+    ------
+    ValueError
+        If a template has no positive values left or right of the break.
+    """
+    images = np.asarray(images, dtype=np.float32)
+    n, ny, nx = images.shape
+    n_bins = nx // factor
+    valid = np.ones((ny, nx), bool)
+    geometries = []
+    binned = np.zeros((n, 2, ny, n_bins), dtype=np.float32)
+    levels = np.zeros((n, 2))
+    for k, image in enumerate(images):
+        usable = np.isfinite(image) & (image > 0)
+        valid &= usable
+        filled = np.where(usable, image, np.float32(0))
+        geometry = find_break(np.where(usable, image, np.nan))
+        geometries.append(geometry)
+        fraction = right_fraction(geometry, nx)
+        whole, count = bin_columns(filled, usable, factor)
+        right, _ = bin_columns(filled * fraction, usable, factor)
+        binned[k, 1] = right
+        binned[k, 0] = whole - right
+        share, _ = bin_columns(fraction, usable, factor)
+        n_right = (share * count).sum(dtype=float)
+        n_left = count.sum(dtype=float) - n_right
+        levels[k, 0] = (binned[k, 0] * count).sum(dtype=float) / max(n_left, 1)
+        levels[k, 1] = (right * count).sum(dtype=float) / max(n_right, 1)
+        if levels[k, 0] <= 0 or levels[k, 1] <= 0:
+            raise ValueError(
+                f"template {k} has no positive values on one side of the break near column 705"
+            )
+        binned[k] /= levels[k][:, None, None].astype(np.float32)
+    return TemplateSet(images, tuple(geometries), levels, binned, factor, valid)
+
+
+@dataclass(frozen=True)
+class ShapeModes:
+    """Principal departures of the templates from their mean shape, one side.
+
+    Attributes
+    ----------
+    vectors : ndarray
+        Each mode as a sum of templates of unit level, shape (n_modes, n).
+    sigma : ndarray
+        Standard deviation of each mode's amplitude in the library, relative to the level.
+    """
+
+    vectors: np.ndarray
+    sigma: np.ndarray
+
+
+def shape_modes(side: np.ndarray, count: int, floor: float = 3e-4) -> ShapeModes:
+    """Principal components of one side of the templates.
+
+    Parameters
+    ----------
+    side : ndarray
+        Block means of the templates, of unit level, shape (n, n_blocks).
+    count : int
+        Largest number of modes.
+    floor : float
+        Smallest standard deviation of a mode that is kept.
+
+    Returns
+    -------
+    ShapeModes
+        The modes; each has a root mean square of 1 over the blocks.
+    """
+    n, n_blocks = side.shape
+    departures = side - side.mean(axis=0)
+    gram = departures @ departures.T / n_blocks
+    values, vectors = np.linalg.eigh(gram)
+    order = np.argsort(values)[::-1][: min(count, max(n - 2, 0))]
+    values, vectors = np.maximum(values[order], 0), vectors[:, order]
+    sigma = np.sqrt(values / max(n - 1, 1))
+    keep = sigma > floor
+    values, vectors, sigma = values[keep], vectors[:, keep], sigma[keep]
+    # The mode is a sum of departures, that is, of templates with coefficients of zero sum.
+    combined = vectors - vectors.mean(axis=0)
+    return ShapeModes((combined / np.sqrt(values)).T, sigma)

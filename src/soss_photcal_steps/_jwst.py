@@ -1,0 +1,139 @@
+"""The only door to names that jwst, stpipe, stdatamodels and crds do not promise to keep.
+
+Checked against jwst 3.0.0, stpipe 1.1.0, stdatamodels 6.0.0 and crds 14.0.3.  When one of
+them changes, this file and the overrides of these private methods in ``step.py`` are the
+places to look at: ``Step._get_config_from_parameters``, ``Step._reference_files_used``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from stpipe.exceptions import StpipeExitException
+
+try:
+    from stpipe._log import LogConfig
+except ImportError:  # stpipe before 1.1
+    from stpipe.log import LogConfig
+
+__all__ = [
+    "StpipeExitException",
+    "crds_is_configured",
+    "history_entries",
+    "own_logger_heard",
+    "quiet_crds",
+]
+
+# Where crds looks when CRDS_PATH is not set: the central store at STScI.
+_CRDS_DEFAULT_CACHE = "/grp/crds/cache"
+_CRDS_VARIABLES = ("CRDS_PATH", "CRDS_PATH_SINGLE", "CRDS_SERVER_URL")
+
+
+def _is_heard(logger: logging.Logger, handler: logging.Handler) -> bool:
+    """Tell whether a record of ``logger`` reaches ``handler``."""
+    current: logging.Logger | None = logger
+    while current is not None:
+        if handler in current.handlers:
+            return True
+        current = current.parent if current.propagate else None
+    return False
+
+
+@contextmanager
+def own_logger_heard(name: str) -> Iterator[None]:
+    """Let a logger reach the handlers that stpipe has set up for the running pipeline.
+
+    stpipe gives its handlers to the loggers that the outermost step or pipeline names.
+    Where that is not one of ours, our lines would be lost, on the screen and in ``cal_logs``.
+    Handlers that the logger reaches already are left alone, so nothing is written twice.
+
+    Parameters
+    ----------
+    name : str
+        Name of the logger.
+
+    Yields
+    ------
+    None
+        While the context is open, the logger is heard.
+    """
+    config = LogConfig.applied
+    logger = logging.getLogger(name)
+    handlers = [] if config is None else [h for h in config.handlers if not _is_heard(logger, h)]
+    if not handlers:
+        yield
+        return
+    level = logger.level
+    if config.level != logging.NOTSET:
+        logger.setLevel(config.level)
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+@contextmanager
+def quiet_crds() -> Iterator[list[str]]:
+    """Hold back the errors that crds logs, and collect their text.
+
+    Before it leaves with ``SystemExit``, crds logs several lines marked ``(FATAL)``.  The
+    caller says the same in a sentence of its own, or can do without the reference.
+
+    Yields
+    ------
+    list of str
+        The messages that were held back.
+    """
+    messages: list[str] = []
+
+    def hold_back(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.ERROR:
+            return True
+        messages.append(record.getMessage())
+        return False
+
+    logger = logging.getLogger("CRDS")
+    logger.addFilter(hold_back)
+    try:
+        yield messages
+    finally:
+        logger.removeFilter(hold_back)
+
+
+def crds_is_configured() -> bool:
+    """Tell whether the user has told crds where its cache or server is.
+
+    Returns
+    -------
+    bool
+        True if a ``CRDS_*`` variable that says so is set, or the default cache exists.
+    """
+    if any(os.environ.get(variable) for variable in _CRDS_VARIABLES):
+        return True
+    return os.path.isdir(os.environ.get("CRDS_DEFAULT_CACHE", _CRDS_DEFAULT_CACHE))
+
+
+def history_entries(model: Any) -> list[Any]:
+    """Give the live list of history entries of a model, for editing.
+
+    ``model.history`` warns that it is deprecated, and its successor can only append.
+
+    Parameters
+    ----------
+    model : JwstDataModel
+        The model.
+
+    Returns
+    -------
+    list of asdf.tags.core.HistoryEntry
+        The list that the model holds, not a copy; a new, loose one if there is no entry yet.
+    """
+    return model._asdf.get_history_entries()

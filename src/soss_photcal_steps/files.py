@@ -1,0 +1,220 @@
+"""Files: is it readable, what is its checksum, and how to write one without risk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
+
+from soss_photcal_steps.errors import SossInputError
+
+__all__ = [
+    "FULL_CHECKSUM_LIMIT",
+    "Fingerprint",
+    "atomic_path",
+    "check_fits",
+    "fingerprint",
+    "is_same_file",
+]
+
+#: Files up to this size, in bytes, are hashed completely by default; it takes up to a second.
+FULL_CHECKSUM_LIMIT = 256 * 2**20
+# A sampled checksum reads this many blocks of this many bytes, evenly spread over the file.
+_SAMPLES = 64
+_SAMPLE_SIZE = 2**18
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What identifies an input file.
+
+    Parameters
+    ----------
+    name : str
+        File name without its folder.
+    size : int
+        Size in bytes.
+    method : {"full", "sampled", "none"}
+        Whether the checksum is over the whole file, over samples of it, or was not wanted.
+    sha256 : str
+        Hexadecimal SHA-256; empty for the method "none".
+    """
+
+    name: str
+    size: int
+    method: str
+    sha256: str
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Give the fields as a dictionary of plain Python values.
+
+        Returns
+        -------
+        dict
+            Name to value.
+        """
+        return asdict(self)
+
+
+def fingerprint(path: str | os.PathLike[str], method: str = "auto") -> Fingerprint:
+    """Identify a file by name, size and checksum.
+
+    A series of several GB takes many seconds to hash completely, longer than to calibrate it.
+    Such a file is sampled: the SHA-256 is over its size, as a decimal number in ASCII, followed
+    by 64 blocks of 256 KiB, block i beginning at byte i * (size - 256 KiB) // 63.  That tells
+    apart two exposures, or two versions of one, but does not prove that no byte was changed.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    method : {"auto", "full", "sampled", "none"}, optional
+        "full" hashes the whole file, as the command ``sha256sum`` does; "sampled" as above;
+        "none" takes name and size only; "auto" is "full" up to `FULL_CHECKSUM_LIMIT` bytes
+        and "sampled" beyond.
+
+    Returns
+    -------
+    Fingerprint
+        Name, size and checksum, and the method that was used.
+
+    Raises
+    ------
+    SossInputError
+        If the file cannot be read.
+    ValueError
+        If there is no such method.
+    """
+    if method not in ("auto", "full", "sampled", "none"):
+        raise ValueError(f"unknown checksum method {method!r}")
+    try:
+        with open(path, "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if method == "auto":
+                method = "full" if size <= FULL_CHECKSUM_LIMIT else "sampled"
+            # A file that is not larger than the samples together has nothing to be sampled.
+            if method == "sampled" and size <= _SAMPLES * _SAMPLE_SIZE:
+                method = "full"
+            if method == "none":
+                digest = ""
+            elif method == "full":
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            else:
+                sampled = hashlib.sha256(str(size).encode("ascii"))
+                for i in range(_SAMPLES):
+                    stream.seek(i * (size - _SAMPLE_SIZE) // (_SAMPLES - 1))
+                    sampled.update(stream.read(_SAMPLE_SIZE))
+                digest = sampled.hexdigest()
+    except OSError as error:
+        raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
+    return Fingerprint(Path(path).name, size, method, digest)
+
+
+def check_fits(path: str | os.PathLike[str]) -> None:
+    """Make sure that a FITS file is there, is one, and is complete.
+
+    Only the headers are read.  astropy and stdatamodels open a truncated file with no more
+    than a warning, and replace what is missing by zeros or defaults.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    SossInputError
+        If the file is missing, is a folder, cannot be read, is not FITS, or ends too early.
+    """
+    if not os.path.exists(path):
+        raise SossInputError(f"The file {path} does not exist.")
+    if not os.path.isfile(path):
+        raise SossInputError(f"{path} is not a file; the path of a FITS file is needed.")
+    try:
+        with warnings.catch_warnings():
+            # A truncated file is reported below, as an error.
+            warnings.simplefilter("ignore", AstropyUserWarning)
+            with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
+                ends = [_end_of(hdu) for hdu in hdus]
+        size = os.path.getsize(path)
+    except PermissionError as error:
+        raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SossInputError(f"The file {path} is not a readable FITS file: {error}.") from error
+    if not ends or max(ends) > size:
+        raise SossInputError(
+            f"The file {path} is truncated: it has {size} bytes where its headers announce "
+            f"{max(ends, default=2880)}; copy or download it again."
+        )
+
+
+def _end_of(hdu: fits.hdu.base._BaseHDU) -> int:
+    """Give the byte where an HDU ends according to its header."""
+    info = hdu.fileinfo()
+    return int(info["datLoc"] + info["datSpan"])
+
+
+def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Tell whether two paths are the same file, links and spelling aside.
+
+    Parameters
+    ----------
+    one, other : path
+        The paths; the files need not exist.
+
+    Returns
+    -------
+    bool
+        True if writing to one would change the other.
+    """
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+@contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Give a path to write to, and move what was written to its final place at the end.
+
+    The temporary path has the same file name, because data models write their name into
+    the header, and lies in a hidden folder beside the final path, so that the move is a
+    renaming.  If anything fails, the temporary file is removed and whatever was at the final
+    path is still there, unchanged.
+
+    Parameters
+    ----------
+    path : path
+        The final path.
+
+    Yields
+    ------
+    str
+        The temporary path.
+
+    Raises
+    ------
+    SossInputError
+        If the folder does not exist or cannot be written to.
+    """
+    target = Path(path)
+    try:
+        folder = tempfile.mkdtemp(prefix=".soss_", dir=target.parent)
+    except OSError as error:
+        raise SossInputError(
+            f"{target} cannot be written: {error.strerror} ({target.parent})."
+        ) from error
+    try:
+        temporary = os.path.join(folder, target.name)
+        yield temporary
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

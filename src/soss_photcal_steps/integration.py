@@ -1,0 +1,48 @@
+"""Entry points: what the package tells stpipe and asdf that it has.
+
+Nothing heavy is imported here, because every ``strun`` and every use of asdf loads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["SCHEMA_URI_PREFIX", "get_resource_mappings", "get_steps"]
+
+#: A schema ``<name>.yaml`` of this package has the id ``SCHEMA_URI_PREFIX + "<name>"``.
+SCHEMA_URI_PREFIX = "asdf://soss-photcal-steps/schemas/"
+
+
+def get_steps() -> list[tuple[str, str | None, bool]]:
+    """List the steps for stpipe (entry point group ``stpipe.steps``).
+
+    Returns
+    -------
+    list of tuple
+        For each step the dotted name of its class, its alias for ``strun``, and whether it
+        is a pipeline.
+    """
+    return [
+        (
+            "soss_photcal_steps.background.background_step.SossTemplateBackgroundStep",
+            "soss_template_bkg",
+            False,
+        ),
+    ]
+
+
+def get_resource_mappings() -> list[Mapping[str, bytes]]:
+    """List the schemas for asdf (entry point group ``asdf.resource_mappings``).
+
+    Returns
+    -------
+    list of mapping
+        One mapping from the URI of a schema to its content; none if no schema is installed.
+    """
+    folder = Path(__file__).parent / "schemas"
+    if not folder.is_dir():
+        return []
+    from asdf.resource import DirectoryResourceMapping
+
+    return [DirectoryResourceMapping(folder, SCHEMA_URI_PREFIX, filename_pattern="*.yaml")]

@@ -37,7 +37,7 @@ _SAMPLE_SIZE = 2**18
 class Fingerprint:
     """What identifies an input file.
 
-    Parameters
+    Attributes
     ----------
     name : str
         File name without its folder.
@@ -144,16 +144,19 @@ def check_fits(path: str | os.PathLike[str]) -> None:
             # A truncated file is reported below, as an error.
             warnings.simplefilter("ignore", AstropyUserWarning)
             with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-                ends = [_end_of(hdu) for hdu in hdus]
-        size = os.path.getsize(path)
+                end = max(_end_of(hdu) for hdu in hdus)
+        with open(path, "rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(end)
+            begins_header = stream.read(8) == b"XTENSION"
     except PermissionError as error:
         raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise SossInputError(f"The file {path} is not a readable FITS file: {error}.") from error
-    if not ends or max(ends) > size:
+    # A header that is cut off is no HDU for astropy, and so is not among the ends.
+    if size < end or begins_header:
         raise SossInputError(
-            f"The file {path} is truncated: it has {size} bytes where its headers announce "
-            f"{max(ends, default=2880)}; copy or download it again."
+            f"The file {path} is truncated at {size} bytes; copy or download it again."
         )
 
 

@@ -33,6 +33,11 @@ class SossStepError(SossInputError, _jwst.StpipeExitException):
     """A `SossInputError` on its way out of a step.
 
     ``strun`` ends on the second of its base classes with ``exit_status``, without a traceback.
+
+    Parameters
+    ----------
+    message : str
+        The sentence for the user.
     """
 
     exit_status = 1
@@ -62,6 +67,9 @@ class SossStep(Step):
     spec = """
     input_checksum = option('auto', 'full', 'sampled', 'none', default='auto')  # SHA-256 of inputs for the record: of the whole file, of samples, none; auto is full up to 256 MiB
     """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
+
+    # A parameter, which stpipe sets from the specification.
+    suffix: str | bool | None
 
     product_suffix: ClassVar[str] = "bsub"
     optional_reference_types: ClassVar[tuple[str, ...]] = ()
@@ -103,7 +111,11 @@ class SossStep(Step):
 
         Parameters
         ----------
-        dataset, disable, crds_observatory
+        dataset : object
+            Ignored.
+        disable : bool, optional
+            Ignored.
+        crds_observatory : str, optional
             Ignored.
 
         Returns
@@ -244,7 +256,7 @@ class SossStep(Step):
         SossInputError
             If it is not.
         """
-        if str(path).lower().endswith((".fits", ".fits.gz")):
+        if str(path).lower().endswith(".fits"):
             check_fits(path)
         elif not os.path.isfile(path):
             raise SossInputError(f"The file {path} does not exist.")

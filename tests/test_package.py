@@ -1,0 +1,58 @@
+"""What the package is to those that only look at it: entry points, exports, import time."""
+
+import importlib.metadata
+import subprocess
+import sys
+
+import asdf
+import pytest
+
+import soss_photcal_steps
+from soss_photcal_steps.integration import SCHEMA_URI_PREFIX, get_resource_mappings
+
+
+def test_import_is_light():
+    """Importing the package, as every strun does, loads none of the heavy packages."""
+    code = (
+        "import sys, soss_photcal_steps; soss_photcal_steps.get_steps(); "
+        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "soss_photcal_steps" in loaded
+    assert not {"jwst", "stpipe", "numpy", "scipy", "astropy", "asdf", "matplotlib"} & {*loaded}
+
+
+def test_exports():
+    """Every name that the package offers can be had, and others are refused."""
+    for name in soss_photcal_steps.__all__:
+        assert getattr(soss_photcal_steps, name) is not None
+        assert name in dir(soss_photcal_steps)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        soss_photcal_steps.Nothing  # noqa: B018 (asking is the test)
+
+
+def test_steps_are_registered():
+    """Each step is found by its alias, and the class agrees with what is registered."""
+    from jwst.stpipe import Pipeline
+    from stpipe import utilities
+
+    for name, alias, is_pipeline in soss_photcal_steps.get_steps():
+        assert utilities.resolve_step_class_alias(alias) == name
+        step = utilities.import_class(name)
+        assert step.class_alias == alias
+        assert issubclass(step, Pipeline) == is_pipeline
+
+
+def test_schemas_are_registered():
+    """Every schema of the package is found by the id that is written in it."""
+    uris = [uri for mapping in get_resource_mappings() for uri in mapping]
+    assert f"{SCHEMA_URI_PREFIX}record-1.0.0" in uris
+    for uri in uris:
+        assert asdf.schema.load_schema(uri)["id"] == uri
+
+
+def test_version():
+    """The version in the package is the one that is installed."""
+    assert importlib.metadata.version("soss_photcal_steps") == soss_photcal_steps.__version__

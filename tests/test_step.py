@@ -148,11 +148,12 @@ def test_parameters_are_not_asked_of_crds(rateints, network, monkeypatch):
 
 @pytest.mark.parametrize("hook", ["pre_hooks", "post_hooks"])
 @pytest.mark.parametrize(
-    "given", ["tiny_step.TinyHook", "tiny_step.TinyStep(override_bkg='')", TinyHook, TinyHook()]
+    "given", ["tiny_step.TinyHook", "tiny_step.TinyStep(override_bkg='')", TinyHook, "instance"]
 )
 def test_log_lines_of_a_hook(rate, capsys, monkeypatch, hook, given):
     """A hook in a pipeline of jwst gets all arguments and is heard once, also in cal_logs."""
     monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
+    given = TinyHook() if given == "instance" else given
     result = PlainPipeline.call(rate, steps={"plain": {hook: [given]}})
     assert np.all(result.data == 2)
     assert lines_with("Adding 1.0", capsys.readouterr().err.splitlines()) == 1
@@ -353,6 +354,17 @@ def test_endings_do_not_pile_up(rateints):
     tiny(save_results=True).run(rateints)
     tiny(save_results=True, output_dir="again").run("jw1_nis_bsubints.fits")
     assert os.listdir("again") == ["jw1_nis_bsubints.fits"]
+
+
+def test_one_step_for_many_files(rateints):
+    """A step that is run on several files names each product after its own input."""
+    os.mkdir("far")
+    os.rename(rateints, f"far/{rateints}")
+    Path("jw2_nis_rateints.fits").write_bytes(Path(f"far/{rateints}").read_bytes())
+    step = tiny(save_results=True)
+    step.run(f"far/{rateints}")
+    step.run("jw2_nis_rateints.fits")
+    assert {"jw1_nis_bsubints.fits", "jw2_nis_bsubints.fits"} < set(os.listdir())
 
 
 def test_suffix_of_the_user_is_kept(rateints):

@@ -1,8 +1,9 @@
 """The only door to names that jwst, stpipe, stdatamodels and crds do not promise to keep.
 
 Checked against jwst 3.0.0, stpipe 1.1.0, stdatamodels 6.0.0 and crds 14.0.3.  When one of
-them changes, this file and the overrides of these private methods in ``step.py`` are the
-places to look at: ``Step._get_config_from_parameters``, ``Step._reference_files_used``.
+them changes, this file is the place to look at, and what the base classes of the steps
+inherit: ``Step._get_config_from_parameters``, ``Step._empty_config`` (``references.py``),
+``Step._input_filename`` and ``Step._input_dir`` (``saving.py``).
 """
 
 from __future__ import annotations

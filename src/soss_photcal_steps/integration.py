@@ -5,8 +5,8 @@ Nothing heavy is imported here, because every ``strun`` and every use of asdf lo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 
 __all__ = ["SCHEMA_URI_PREFIX", "get_resource_mappings", "get_steps"]
 
@@ -40,8 +40,8 @@ def get_resource_mappings() -> list[Mapping[str, bytes]]:
     list of mapping
         One mapping from the URI of a schema to its content; none if no schema is installed.
     """
-    folder = Path(__file__).parent / "schemas"
-    if not folder.is_dir():
+    folder = os.path.join(os.path.dirname(__file__), "schemas")
+    if not os.path.isdir(folder):
         return []
     from asdf.resource import DirectoryResourceMapping
 

@@ -28,6 +28,13 @@ def rate(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def pipeline_without_crds(monkeypatch):
+    """Let a pipeline of jwst run without CRDS, of which it asks parameters and context."""
+    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
+    monkeypatch.setattr("stpipe.crds_client.get_context_used", lambda observatory: "none.pmap")
+
+
+@pytest.fixture
 def network(monkeypatch):
     """Give the list of addresses that are asked for over the network; nothing gets through."""
     addresses = []

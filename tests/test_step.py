@@ -3,7 +3,7 @@
 import logging
 import os
 import subprocess
-import sys
+import sysconfig
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,9 +35,8 @@ def strun(*args):
     """Run ``strun`` in a process of its own, which knows the tiny step but no CRDS."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("CRDS_", "STPIPE_"))}
     environment["PYTHONPATH"] = HELPERS
-    code = "import sys; from stpipe._cli.strun import main; sys.exit(main())"
     return subprocess.run(
-        [sys.executable, "-c", code, *args],
+        [os.path.join(sysconfig.get_path("scripts"), "strun"), *args],
         capture_output=True,
         text=True,
         env=environment,
@@ -128,9 +127,9 @@ def test_optional_reference_is_not_prefetched():
     assert TinyPipeline().reference_file_types == ["bkg"]
 
 
-def test_step_in_a_pipeline(rateints, network, monkeypatch):
+@pytest.mark.usefixtures("pipeline_without_crds")
+def test_step_in_a_pipeline(rateints, network):
     """In the place of a step of jwst's pipeline the step works in place on the model."""
-    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
     with datamodels.open(rateints) as model:
         result = TinyPipeline.call(model, steps={"plain": {"override_bkg": "N/A"}})
         assert np.all(model.data == 2)
@@ -146,13 +145,13 @@ def test_parameters_are_not_asked_of_crds(rateints, network, monkeypatch):
     assert network == []
 
 
+@pytest.mark.usefixtures("pipeline_without_crds")
 @pytest.mark.parametrize("hook", ["pre_hooks", "post_hooks"])
 @pytest.mark.parametrize(
     "given", ["tiny_step.TinyHook", "tiny_step.TinyStep(override_bkg='')", TinyHook, "instance"]
 )
-def test_log_lines_of_a_hook(rate, capsys, monkeypatch, hook, given):
+def test_log_lines_of_a_hook(rate, capsys, hook, given):
     """A hook in a pipeline of jwst gets all arguments and is heard once, also in cal_logs."""
-    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
     given = TinyHook() if given == "instance" else given
     result = PlainPipeline.call(rate, steps={"plain": {hook: [given]}})
     assert np.all(result.data == 2)
@@ -169,9 +168,9 @@ def test_log_lines_alone(rate, capsys):
     assert lines_with("Adding 1.0", list(result.cal_logs.tiny)) == 1
 
 
-def test_log_lines_of_a_hook_of_a_single_step(rate, capsys, monkeypatch):
+@pytest.mark.usefixtures("pipeline_without_crds")
+def test_log_lines_of_a_hook_of_a_single_step(rate, capsys):
     """In a hook of a step of jwst that runs by itself, the step is heard once."""
-    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
     PlainStep.call(rate, pre_hooks=[tiny()])
     assert lines_with("Adding 1.0", capsys.readouterr().err.splitlines()) == 1
 
@@ -283,7 +282,7 @@ def test_record_does_not_pile_up(rateints):
 def test_history_keeps_other_runs(rateints):
     """HISTORY keeps what others wrote, and an earlier run that differs."""
     with datamodels.open(rateints) as model:
-        model.add_history_entry("somebody else")
+        model._asdf.add_history_entry("somebody else")
         tiny().record(model, status="SKIPPED")
         tiny().record(model)
         model.save("out.fits")

@@ -1,9 +1,10 @@
 """The only door to names that jwst, stpipe, stdatamodels and crds do not promise to keep.
 
-Checked against jwst 3.0.0, stpipe 1.1.0, stdatamodels 6.0.0 and crds 14.0.3.  When one of
+Checked against jwst 3.0.0 (stpipe 1.1.0, stdatamodels 6.0.0) and jwst 1.20.2 (stpipe 0.11.1,
+stdatamodels 4.1.0), both with crds 14.0.3.  When one of
 them changes, this file is the place to look at, and what the base classes of the steps
-inherit: ``Step._get_config_from_parameters``, ``Step._empty_config`` (``references.py``),
-``Step._input_filename`` and ``Step._input_dir`` (``saving.py``).
+inherit: ``Step._get_config_from_parameters`` (``references.py``), ``Step._input_filename`` and
+``Step._input_dir`` (``saving.py``).
 """
 
 from __future__ import annotations
@@ -16,13 +17,9 @@ from typing import Any
 
 from stpipe.exceptions import StpipeExitException
 
-try:
-    from stpipe._log import LogConfig
-except ImportError:  # stpipe before 1.1
-    from stpipe.log import LogConfig
-
 __all__ = [
     "StpipeExitException",
+    "add_history_entry",
     "crds_is_configured",
     "history_entries",
     "own_logger_heard",
@@ -48,9 +45,10 @@ def _is_heard(logger: logging.Logger, handler: logging.Handler) -> bool:
 def own_logger_heard(name: str) -> Iterator[None]:
     """Let a logger reach the handlers that stpipe has set up for the running pipeline.
 
-    stpipe gives its handlers to the loggers that the outermost step or pipeline names.
-    Where that is not one of ours, our lines would be lost, on the screen and in ``cal_logs``.
-    Handlers that the logger reaches already are left alone, so nothing is written twice.
+    stpipe gives its handlers, those for the screen and those for ``cal_logs``, to the loggers
+    that the outermost step or pipeline names.  Where that is not one of ours, our lines would
+    be lost; stpipe's own logger is always among them, so its handlers are used.  Those that
+    the logger reaches already are left alone, so nothing is written twice.
 
     Parameters
     ----------
@@ -62,15 +60,14 @@ def own_logger_heard(name: str) -> Iterator[None]:
     None
         While the context is open, the logger is heard.
     """
-    config = LogConfig.applied
-    logger = logging.getLogger(name)
-    handlers = [] if config is None else [h for h in config.handlers if not _is_heard(logger, h)]
+    logger, model = logging.getLogger(name), logging.getLogger("stpipe")
+    handlers = [handler for handler in model.handlers if not _is_heard(logger, handler)]
     if not handlers:
         yield
         return
     level = logger.level
-    if config.level != logging.NOTSET:
-        logger.setLevel(config.level)
+    if model.level != logging.NOTSET:
+        logger.setLevel(model.level)
     for handler in handlers:
         logger.addHandler(handler)
     try:
@@ -125,7 +122,7 @@ def crds_is_configured() -> bool:
 def history_entries(model: Any) -> list[Any]:
     """Give the live list of history entries of a model, for editing.
 
-    ``model.history`` warns that it is deprecated, and its successor can only append.
+    ``model.history`` is deprecated, and its successor can only append.
 
     Parameters
     ----------
@@ -138,3 +135,18 @@ def history_entries(model: Any) -> list[Any]:
         The list that the model holds, not a copy; a new, loose one if there is no entry yet.
     """
     return model._asdf.get_history_entries()
+
+
+def add_history_entry(model: Any, text: str) -> None:
+    """Append an entry to the history of a model; the model is edited.
+
+    The models themselves have no way to do it that all supported versions share.
+
+    Parameters
+    ----------
+    model : JwstDataModel
+        The model.
+    text : str
+        What happened.
+    """
+    model._asdf.add_history_entry(text)

@@ -160,7 +160,7 @@ def put_history(model: Any, lines: Sequence[str], replace: Sequence[str] = ()) -
     _remove_run(_jwst.history_entries(model), replace)
     if _find_run(_jwst.history_entries(model), lines) is None:
         for line in lines:
-            model.add_history_entry(line)
+            _jwst.add_history_entry(model, line)
 
 
 def _find_run(entries: Sequence[Mapping[str, Any]], lines: Sequence[str]) -> int | None:

@@ -279,6 +279,8 @@ class SavingStep(ReferenceStep):
                     "--output_file, --output_dir or --suffix."
                 )
         try:
+            # stpipe makes the user's output folder only since version 1.
+            os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
             with atomic_path(path) as temporary:
                 yield temporary
         except OSError as error:

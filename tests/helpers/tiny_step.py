@@ -62,9 +62,6 @@ class PlainPipeline(Pipeline):
         """Run the step with two arguments, as ``bkg_subtract`` is run."""
         return self.plain.run(input, ["members"])
 
-    def finalize_result(self, result, reference_files_used):
-        """Leave out what jwst does here, because it cannot do without CRDS."""
-
 
 class TinyPipeline(PlainPipeline):
     """A pipeline in which the tiny step stands in the place of another."""

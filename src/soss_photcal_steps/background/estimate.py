@@ -7,9 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from soss_photcal_steps.background.fit import LinearFit, NormalEquations, robust_weights
+from soss_photcal_steps.background.select import (
+    LibraryModes,
+    average_models,
+    jackknife,
+    library_modes,
+    probabilities,
+)
 from soss_photcal_steps.background.sky import Blocks, Sky, bad_pixels, bin_sky, make_blocks
 from soss_photcal_steps.background.sources import find_sources
-from soss_photcal_steps.background.templates import TemplateSet, shape_modes
+from soss_photcal_steps.background.templates import TemplateSet
 from soss_photcal_steps.background.wings import (
     TraceLight,
     WingBasis,
@@ -27,6 +34,10 @@ __all__ = ["BackgroundFit", "FitError", "FitOptions", "fit_background"]
 
 # Distances from the nearest trace between which the error of the wing model is common, pixels.
 ZONES = np.array([28.0, 40.0, 60.0, 95.0])
+
+
+# Relative error of the levels that no fit is trusted beyond.
+SMALLEST_ERROR = 4e-4
 
 
 class FitError(ValueError):
@@ -53,12 +64,16 @@ class FitOptions:
         Largest number of library modes per side in a combination.
     mode_width : float
         Width of the modes' prior in units of their scatter in the library.
+    n_tilts : int
+        Smooth terms per side that go beyond the library, in a combination.
     tilt_sigma : float
         Prior of a smooth departure from the library, per term, relative.
     combine : str
         'auto', 'never' or 'always' use a combination of templates.
     margin : float
-        Gain in log evidence from which a combination is taken.
+        Gain in log evidence that a combination must have over the best template.
+    temperature : float
+        Factor by which evidences are divided, for the correlation of the blocks.
     template : int or None
         Template to be used, counted from 0; all are tried if None.
     min_pixels : int
@@ -70,13 +85,15 @@ class FitOptions:
     block_width: int = 48
     prior: WingPrior = field(default_factory=WingPrior)
     wing_floor: float = 0.03
-    level_floor: float = 0.002
+    level_floor: float = 0.0015
     source_sigma: float = 4.5
     max_modes: int = 4
     mode_width: float = 1.5
-    tilt_sigma: float = 0.005
+    n_tilts: int = 3
+    tilt_sigma: float = 0.007
     combine: str = "auto"
-    margin: float = 8.0
+    margin: float = 5.0
+    temperature: float = 3.0
     template: int | None = None
     min_pixels: int = 2000
 
@@ -89,6 +106,8 @@ class BackgroundFit:
     ----------
     weights : ndarray
         Scale of each template left and right of the break, shape (n, 2).
+    tilt : ndarray or None
+        Smooth factors beyond the library, for `TemplateSet.background`.
     template : int
         Best single template, counted from 0.
     combined : bool
@@ -111,6 +130,7 @@ class BackgroundFit:
     """
 
     weights: np.ndarray
+    tilt: np.ndarray | None
     template: int
     combined: bool
     scales: np.ndarray
@@ -138,6 +158,8 @@ class _Blocks:
     noise: np.ndarray
     terms: np.ndarray
     basis: WingBasis
+    mixed: np.ndarray | None
+    mixed_sigma: np.ndarray | None
 
 
 def _block_means(
@@ -147,6 +169,7 @@ def _block_means(
     templates: TemplateSet,
     geometry: WingField,
     prior: WingPrior,
+    modes: LibraryModes | None,
 ) -> _Blocks:
     n = blocks.sums(weight)
     used = n > 0.03 * np.max(n)
@@ -157,7 +180,12 @@ def _block_means(
     basis = wing_basis(sky, blocks, geometry, prior, weight)
     nearest = blocks.sums(geometry.distance.min(axis=0) * weight) / norm
     zone = np.searchsorted(ZONES, nearest)
-    return _Blocks(used, zone[used], data[used], noise[used], np.moveaxis(terms, -1, 1)[:, used], basis)
+    terms = np.moveaxis(terms, -1, 1)[:, used]
+    mixed = None if modes is None else modes.terms(terms, blocks.columns[used])
+    sigma = None if modes is None else modes.prior_sigma
+    return _Blocks(
+        used, zone[used], data[used], noise[used], terms, basis, mixed, sigma
+    )
 
 
 @dataclass
@@ -177,16 +205,18 @@ def _wing_floor(
 ) -> np.ndarray:
     """Relative error of the wing model in each block, from the residuals of its zone."""
     floor = np.zeros(len(residual))
+    typical = 0.02
     for k in range(len(ZONES) + 1):
         here = zone == k
         if here.sum() < 15:
-            floor[here] = 0.03
+            floor[here] = typical
             continue
         r2, v, w2 = residual[here] ** 2, known[here], wing[here] ** 2
         # The median of the squares of normal values is 0.455 times their variance.
         trial = np.geomspace(0.002, 0.15, 25)
         ratio = np.median(r2 / (v + trial[:, None] ** 2 * w2), axis=1) / 0.455
-        floor[here] = np.exp(np.interp(0.0, np.log(ratio)[::-1], np.log(trial)[::-1]))
+        typical = float(np.exp(np.interp(0.0, np.log(ratio)[::-1], np.log(trial)[::-1])))
+        floor[here] = typical
     return floor
 
 
@@ -205,7 +235,10 @@ def _solve(means: _Blocks, options: FitOptions, start: _Solution | None, rounds:
         variance = (known + (floor * wing) ** 2) / np.maximum(robust, 1e-4)
         equations = NormalEquations(means.data, variance, design, means.terms)
         if turn == rounds - 2:
-            factors = _tune_prior(equations, means.basis, factors)
+            mixture = None
+            if means.mixed is not None:
+                mixture = NormalEquations(means.data, variance, design, means.mixed[None])
+            factors = _tune_prior(equations, mixture, means, level, options.margin, factors)
         covariance = means.basis.covariance(factors)
         fits = equations.solve(mean, covariance)
         if options.template is None:
@@ -213,6 +246,10 @@ def _solve(means: _Blocks, options: FitOptions, start: _Solution | None, rounds:
         coefficients = equations.coefficients(mean, covariance, best, fits[best].amplitudes)
         wing = np.abs(design @ coefficients)
         residual = means.data - means.terms[best] @ fits[best].amplitudes - design @ coefficients
+        quiet = wing < 0.1 * level
+        if quiet.sum() > 30:
+            excess = np.median(residual[quiet] ** 2 / 0.455 - means.noise[quiet])
+            known = means.noise + np.clip(excess, (0.0005 * level) ** 2, (0.01 * level) ** 2)
         floor = _wing_floor(residual, known, wing, means.zone)
         robust = robust_weights(residual, np.sqrt(known + (floor * wing) ** 2))
     return _Solution(
@@ -226,19 +263,29 @@ _FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
 
 
 def _tune_prior(
-    equations: NormalEquations, basis: WingBasis, factors: dict[str, float]
+    equations: NormalEquations,
+    mixture: NormalEquations | None,
+    means: _Blocks,
+    level: float,
+    margin: float,
+    factors: dict[str, float],
 ) -> dict[str, float]:
     """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
+    basis = means.basis
     tuned = {name: factors.get(name, 1.0) for name in _TUNED if name in basis.parts}
+    limits = None
+    if mixture is not None:
+        limits = np.concatenate([[np.inf, np.inf], (means.mixed_sigma * level) ** 2])
 
     def evidence(trial: dict[str, float]) -> float:
-        values = np.array(
-            [f.log_evidence for f in equations.solve(basis.mean, basis.covariance(trial))]
-        )
+        covariance = basis.covariance(trial)
+        values = [f.log_evidence for f in equations.solve(basis.mean, covariance)]
+        if mixture is not None:
+            values.append(mixture.solve(basis.mean, covariance, limits)[0].log_evidence - margin)
         # A wide log-normal hyperprior around the stated widths keeps them from vanishing.
         penalty = sum(0.5 * (np.log(t / 0.5) / 1.5) ** 2 for t in trial.values())
-        top = values.max()
-        return float(top + np.log(np.exp(values - top).sum()) - penalty)
+        top = max(values)
+        return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
 
     for _ in range(2):
         for name in tuned:
@@ -300,6 +347,12 @@ def fit_background(
     if not (weight > 0).any():
         raise FitError("no valid sky pixel is left")
 
+    modes = None
+    if options.combine != "never" and options.template is None:
+        modes = library_modes(
+            templates, blocks, options.max_modes, options.mode_width,
+            options.n_tilts, options.tilt_sigma,
+        )  # fmt: skip
     level = float(np.median(sky.value[weight > 0]))
     background = np.full(image.shape, level, np.float32)
     source = np.zeros(weight.shape, bool)
@@ -309,7 +362,7 @@ def fit_background(
         lights = trace_light(image - background, good, lines, traces)
         geometry = wing_field(sky, lights) if far is None else wing_field(sky, lights, far)
         active = np.where(source, 0, weight)
-        means = _block_means(sky, blocks, active, templates, geometry, options.prior)
+        means = _block_means(sky, blocks, active, templates, geometry, options.prior, modes)
         solution = _solve(means, options, solution)
         far = far_wing(means.basis, solution.coefficients)
         best = solution.best
@@ -322,61 +375,99 @@ def fit_background(
         scales = np.zeros_like(templates.levels)
         scales[best] = amplitudes / templates.levels[best]
         background = templates.background(scales)
-    return _conclude(solution, means, templates, options, sky, blocks, active, wing, lights, residual, source)
+    return _conclude(solution, means, templates, modes, options, sky, blocks, active, wing, lights, residual, source)
 
 
-def _conclude(solution, means, templates, options, sky, blocks, active, wing, lights, residual, source):
-    best = solution.best
-    fit = solution.fits[best]
-    n = len(templates.images)
+def _parts(means: _Blocks, blocks: Blocks) -> np.ndarray:
+    """Parts of the image for the jackknife: four ranges of columns by two of rows a side."""
+    column, row = blocks.columns[means.used], blocks.rows[means.used]
+    right = means.terms[0][:, 1] > means.terms[0][:, 0]
+    part = np.zeros(len(column), int)
+    for side in (False, True):
+        here = right == side
+        if not here.any():
+            continue
+        edges = np.quantile(column[here], [0.25, 0.5, 0.75])
+        place = np.searchsorted(edges, column[here])
+        upper = row[here] > np.median(row[here])
+        part[here] = 8 * side + 2 * place + upper
+    return part
+
+
+def _unseen_sources(solution: _Solution, means: _Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Light of sources too faint to be masked, left and right, and the error that it leaves.
+
+    Sources make the distribution of the block means lopsided: their mean exceeds their
+    median.  What the median itself still holds is of the same size.
+    """
+    right = means.terms[0][:, 1] > means.terms[0][:, 0]
+    typical = solution.variance < 4 * np.median(solution.variance)
+    light, doubt = np.zeros(2), np.zeros(2)
+    for side in (0, 1):
+        here = (right == side) & typical
+        if here.sum() < 20:
+            continue
+        residual = solution.residual[here]
+        middle = np.median(residual)
+        spread = 1.48 * np.median(np.abs(residual - middle))
+        noise = np.median(means.noise[here])
+        bounded = np.clip(residual - middle, -6 * spread, 6 * spread)
+        light[side] = max(bounded.mean(), 0.0)
+        excess = np.sqrt(max(spread**2 - noise, 0.0))
+        doubt[side] = np.hypot(0.8 * light[side], 0.5 * excess)
+    return light, doubt
+
+
+def _conclude(solution, means, templates, modes, options, sky, blocks, active, wing, lights, residual, source):
     t = solution.residual / np.sqrt(solution.variance)
     w = solution.robust
     chi = float((w * t * t).sum() / max(w.sum(), 1))
-    inflate = max(chi, 1.0)
     design = means.basis.design[means.used]
-    variance = inflate * solution.variance / np.maximum(w, 1e-4)
-    covariance = means.basis.covariance(solution.factors)
-    equations = NormalEquations(means.data, variance, design, means.terms)
-    fits = equations.solve(means.basis.mean, covariance)
+    variance = max(chi, 1.0) * solution.variance / np.maximum(w, 1e-4)
+    mean, covariance = means.basis.mean, means.basis.covariance(solution.factors)
+    fits = NormalEquations(means.data, variance, design, means.terms).solve(mean, covariance)
     evidence = np.array([f.log_evidence for f in fits])
     cost = np.array([f.cost for f in fits])
-    if options.template is None:
-        best = int(np.argmax(evidence))
-    fit = fits[best]
-    weights = np.zeros((n, 2))
-    amplitudes, scatter = fit.amplitudes, fit.covariance
-    weights[best] = amplitudes / templates.levels[best]
-    combined, gain = False, -np.inf
-    if n >= 3 and options.combine != "never":
-        whole = np.moveaxis(
-            blocks.sums(templates.binned) / blocks.sums(np.ones_like(active)), -1, 1
+    best = solution.best if options.template is not None else int(np.argmax(evidence))
+
+    mixture, gain, terms, bounds = None, -np.inf, means.terms[best], None
+    candidates = evidence.copy()
+    if options.template is not None:
+        candidates[np.arange(len(fits)) != best] = -np.inf
+    elif modes is not None and options.combine != "never":
+        mixed = means.mixed
+        limits = np.concatenate(
+            [[np.inf, np.inf], (modes.prior_sigma * fits[best].amplitudes[modes.prior_side]) ** 2]
         )
-        term_list, prior, mixes = [], [], []
-        mean_terms = means.terms.mean(axis=0)
-        for side in (0, 1):
-            here = whole[:, :, side].mean(axis=0) > 0.5
-            modes = shape_modes(whole[:, here, side], options.max_modes)
-            for vector, sigma in zip(modes.vectors, modes.sigma, strict=True):
-                term_list.append(vector @ means.terms[:, :, side])
-                prior.append((options.mode_width * sigma * amplitudes[side]) ** 2)
-                mixes.append((side, vector))
-        terms = np.column_stack([mean_terms, *term_list])[None]
-        mixture = NormalEquations(means.data, variance, design, terms).solve(
-            means.basis.mean, covariance, np.array([np.inf, np.inf, *prior])
+        mixture = NormalEquations(means.data, variance, design, mixed[None]).solve(
+            mean, covariance, limits
         )[0]
         gain = mixture.log_evidence - evidence.max()
-        if options.combine == "always" or gain > options.margin:
-            combined = True
-            amplitudes, scatter = mixture.amplitudes[:2], mixture.covariance[:2, :2]
-            weights = np.tile(amplitudes / n, (n, 1))
-            for value, (side, vector) in zip(mixture.amplitudes[2:], mixes, strict=True):
-                weights[:, side] += value * vector
-            weights = weights / templates.levels
+        candidates = np.append(evidence, mixture.log_evidence - options.margin)
+        if options.combine == "always":
+            candidates[:-1] = -np.inf
+        if candidates[-1] >= candidates[:-1].max():
+            terms, bounds = mixed, limits
+    temperature = options.temperature if options.combine != "never" else 1e-6
+    probability = probabilities(candidates, temperature)
+    chosen = average_models(fits, mixture, modes, probability)
+    resampled = jackknife(
+        means.data, variance, design, terms, _parts(means, blocks), (mean, covariance, bounds)
+    )
+    unseen, doubt = _unseen_sources(solution, means)
     levels = templates.levels[best]
-    side_weight = np.array([(templates.binned[best, s] > 0.5) for s in (0, 1)])
-    fraction = (side_weight * (active > 0)).sum(axis=(1, 2)) / np.maximum(side_weight.sum(axis=(1, 2)), 1)
+    shift = 1 - unseen / chosen.levels
+    doubt = np.hypot(doubt, SMALLEST_ERROR * chosen.levels)
+    scatter = chosen.covariance + resampled + np.diag(doubt**2)
+    side = np.array([(templates.binned[best, s] > 0.5) for s in (0, 1)])
+    used = (side * (active > 0)).sum(axis=(1, 2))
+    wing_level = np.array([(wing * s * (active > 0)).sum() for s in side]) / np.maximum(used, 1)
+    combined = bool((probability > 0).sum() > 1 or (mixture is not None and probability[-1] > 0))
     return BackgroundFit(
-        weights, best, combined, amplitudes / levels, scatter / np.outer(levels, levels),
-        amplitudes, cost, evidence, float(gain), fraction, active > 0, chi, wing, sky, tuple(lights),
-        dict(means=means, solution=solution, blocks=blocks, residual=residual, source=source, weight=sky.weight, names=means.basis.names, coef=solution.coefficients, factors=solution.factors),
+        chosen.weights * shift / templates.levels, chosen.tilt, best, combined,
+        chosen.levels * shift / levels, scatter / np.outer(levels, levels), chosen.levels * shift,
+        cost, evidence, float(gain), used / np.maximum(side.sum(axis=(1, 2)), 1),
+        active > 0, chi, wing, sky, tuple(lights),
+        dict(means=means, solution=solution, blocks=blocks, residual=residual, source=source, weight=sky.weight, names=means.basis.names, coef=solution.coefficients, factors=solution.factors,
+        unseen=unseen, doubt=doubt, prob=probability, post=chosen.covariance, jack=resampled, wing_level=wing_level),
     )  # fmt: skip

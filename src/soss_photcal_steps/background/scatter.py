@@ -17,6 +17,7 @@ __all__ = ["round_difference"]
 _CELL = 8
 _MARGIN = 480
 _TOP = 720
+_STEEP = 500.0
 ZONE_EDGES = (15.0, 60.0, 200.0, 600.0, 1600.0)
 
 
@@ -26,7 +27,10 @@ def _zone_kernel(radius: np.ndarray, zone: int, slope: float, strength: float) -
     inner, outer = ZONE_EDGES[zone], ZONE_EDGES[zone + 1]
     safe = np.maximum(radius, ZONE_EDGES[0])
     inside = (radius >= inner) & (radius < outer)
-    return np.where(inside, strength / projection * safe ** -(slope + 1), 0.0)
+    kernel = strength / projection * safe ** -(slope + 1)
+    # Far out a point spread function falls off faster than its scattered light nearer in.
+    kernel = kernel / (1 + (safe / _STEEP) ** 2) ** 0.5
+    return np.where(inside, kernel, 0.0)
 
 
 def _projection(zone: int, slope: float, strength: float, distance: np.ndarray) -> np.ndarray:
@@ -123,3 +127,4 @@ def round_difference(
         fine = _upsample(spread, row_centres, rows)
         result[zone] = _upsample(fine.T, column_centres, columns).T
     return result
+

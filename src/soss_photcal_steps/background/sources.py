@@ -12,6 +12,9 @@ __all__ = ["find_sources"]
 # Boxes that sources are looked for in: lines and bins.
 _KERNELS = ((3, 1), (9, 2), (23, 3), (23, 24))
 
+# Halos: significance over the threshold, and how far the mask is grown, pixels.
+_HALOS = ((8.0, 12), (60.0, 26), (400.0, 44))
+
 
 def grow(mask: np.ndarray, lines: int, bins: int) -> np.ndarray:
     """Dilate a mask by a box.
@@ -38,7 +41,6 @@ def find_sources(
     residual: np.ndarray,
     variance: np.ndarray,
     blocks: Blocks,
-    line_step: np.ndarray | float = 1.0,
     n_sigma: float = 4.5,
 ) -> np.ndarray:
     """Bins that are covered by sources.
@@ -58,8 +60,6 @@ def find_sources(
         Variance of the residual with the uncertainty of the model, (DN/s)^2.
     blocks : Blocks
         Layout for the local level.
-    line_step : float
-        Rows per line.
     n_sigma : float
         Threshold in units of the noise.
 
@@ -68,7 +68,6 @@ def find_sources(
     ndarray of bool
         Shape (ny, nb).
     """
-    del line_step
     used = weight > 0
     found = np.zeros(used.shape, bool)
     inverse = np.where(used, 1 / variance, 0).astype(np.float32)
@@ -91,9 +90,10 @@ def find_sources(
                 hit |= significance < -n_sigma * noise
             if hit.any():
                 fresh |= grow(hit, lines | 1, (bins // 2) | 1)
-                bright = significance > 10 * n_sigma * noise
-                if bright.any():
-                    fresh |= grow(bright, lines + 24, bins // 2 + 8)
+                for factor, reach in _HALOS:
+                    bright = significance > factor * n_sigma * noise
+                    if bright.any():
+                        fresh |= grow(bright, lines + 2 * reach, bins // 2 + 2 * reach // sky.factor)
         fresh &= ~found
         found |= fresh
         if not fresh.any():

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import legendre
 
-from soss_photcal_steps.background.breaks import BreakGeometry, find_break, right_fraction
+from soss_photcal_steps.background.breaks import (
+    NOMINAL_COLUMN,
+    BreakGeometry,
+    find_break,
+    right_fraction,
+)
 from soss_photcal_steps.background.sky import bin_columns
 
-__all__ = ["ShapeModes", "TemplateSet", "prepare_templates", "shape_modes"]
+__all__ = ["ShapeModes", "TemplateSet", "prepare_templates", "shape_modes", "tilt_shapes"]
 
 
 @dataclass(frozen=True)
@@ -39,13 +45,16 @@ class TemplateSet:
     factor: int
     valid: np.ndarray
 
-    def background(self, weights: np.ndarray) -> np.ndarray:
+    def background(self, weights: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
         """Background as a sum of templates.
 
         Parameters
         ----------
         weights : ndarray
             Scale of each template left and right of its break, shape (n, 2).
+        tilt : ndarray, optional
+            Coefficients of a smooth factor on either side, see `tilt_shapes`,
+            shape (2, n_tilts); none by default.
 
         Returns
         -------
@@ -60,7 +69,35 @@ class TemplateSet:
                 continue
             fraction = right_fraction(geometry, image.shape[1])
             total += image * (np.float32(left) + np.float32(right - left) * fraction)
+        if tilt is not None and np.any(tilt):
+            shapes = tilt_shapes(np.arange(total.shape[1]), np.asarray(tilt).shape[1])
+            along = np.einsum("sd,sdx->sx", tilt, shapes).astype(np.float32)
+            main = int(np.argmax(np.abs(weights).sum(axis=1)))
+            fraction = right_fraction(self.geometry[main], total.shape[1])
+            total *= 1 + along[0] + (along[1] - along[0]) * fraction
         return total
+
+
+def tilt_shapes(columns: np.ndarray, count: int) -> np.ndarray:
+    """Legendre polynomials of the column on either side of the break.
+
+    Parameters
+    ----------
+    columns : ndarray
+        Columns, shape (n,), pixels.
+    count : int
+        Polynomials of degree 1 to `count`.
+
+    Returns
+    -------
+    ndarray
+        Left and right, shape (2, count, n); each runs between -1 and 1 on its side.
+    """
+    x = np.asarray(columns, float)
+    left = np.clip(2 * x / NOMINAL_COLUMN - 1, -1, 1)
+    right = np.clip(2 * (x - NOMINAL_COLUMN) / (2048 - NOMINAL_COLUMN) - 1, -1, 1)
+    basis = np.eye(count + 1)[1:]
+    return np.array([[legendre.legval(u, c) for c in basis] for u in (left, right)])
 
 
 def prepare_templates(images: np.ndarray, factor: int = 4) -> TemplateSet:

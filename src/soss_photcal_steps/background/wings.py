@@ -297,7 +297,9 @@ def reference_wing(distance: np.ndarray) -> np.ndarray:
 
 
 def wing_field(
-    sky: Sky, lights: list[TraceLight], far: tuple[float, float] = (FAR_STRENGTH, FAR_SLOPE)
+    sky: Sky,
+    lights: list[TraceLight],
+    far: tuple[float, float] = (FAR_STRENGTH, FAR_SLOPE),
 ) -> WingField:
     """Where each bin lies with respect to the traces.
 
@@ -461,7 +463,7 @@ def wing_basis(sky: Sky, blocks: Blocks, field: WingField, prior: WingPrior, wei
             fixed=_near(prior.core / 4), chromatic=part,
         )  # fmt: skip
     # The first zone is poorly sampled, and nobody has measured the last one.
-    loose = np.array([0.3, 0.05, 0.1, 0.5])
+    loose = np.array([0.3, 0.05, 0.15, 0.6])
     add(spread, 0.0, "spread", spread=prior.spread**2 * (1 + np.diag(loose**2)))
     if len(outside):
         add(outside, 0.0, "outside", outside=prior.outside**2 * np.eye(len(outside)))

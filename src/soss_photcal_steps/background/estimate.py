@@ -89,10 +89,10 @@ class FitOptions:
     source_sigma: float = 4.5
     max_modes: int = 4
     mode_width: float = 1.5
-    n_tilts: int = 3
-    tilt_sigma: float = 0.007
+    n_tilts: int = 4
+    tilt_sigma: float = 0.012
     combine: str = "auto"
-    margin: float = 5.0
+    margin: float = 20.0
     temperature: float = 3.0
     template: int | None = None
     min_pixels: int = 2000
@@ -458,7 +458,9 @@ def _conclude(solution, means, templates, modes, options, sky, blocks, active, w
     levels = templates.levels[best]
     shift = 1 - unseen / chosen.levels
     doubt = np.hypot(doubt, SMALLEST_ERROR * chosen.levels)
-    scatter = chosen.covariance + resampled + np.diag(doubt**2)
+    # A library that does not hold the shape says less about its scatter than its prior assumes.
+    trust = 1 + (probability[-1] if mixture is not None else 0.0)
+    scatter = trust * (chosen.covariance + resampled) + np.diag(doubt**2)
     side = np.array([(templates.binned[best, s] > 0.5) for s in (0, 1)])
     used = (side * (active > 0)).sum(axis=(1, 2))
     wing_level = np.array([(wing * s * (active > 0)).sum() for s in side]) / np.maximum(used, 1)

@@ -1,0 +1,545 @@
+"""From the integrations of one exposure, in one or several segments, to what is subtracted.
+
+The integrations are pulled in small groups through `Integrations`, so that models in memory
+and files that are streamed take the same way, and no cube is held twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from soss_photcal_steps.background.breaks import right_fraction
+from soss_photcal_steps.background.combine import ImageCombiner, group_median, group_sizes
+from soss_photcal_steps.background.estimate import (
+    BackgroundFit,
+    FitError,
+    FitOptions,
+    fit_background,
+)
+from soss_photcal_steps.background.integrations import IntegrationScaler, integration_scaler
+from soss_photcal_steps.background.sky import bad_pixels
+from soss_photcal_steps.background.templates import TemplateSet, prepare_templates
+
+__all__ = [
+    "MASK_MEANINGS",
+    "BackgroundResult",
+    "CombinedExposure",
+    "Integrations",
+    "ScaleSeries",
+    "combine_exposure",
+    "find_background",
+    "fit_lines",
+]
+
+#: Values of the mask that `BackgroundResult.mask` gives.
+MASK_MEANINGS = {
+    0: "used by the fit",
+    1: "no valid data, flagged, or clipped",
+    2: "near a spectral trace",
+    3: "source, or left out otherwise",
+    4: "row not looked at",
+}
+# Errors change little from one integration to the next; this many tell the typical one.
+_ERROR_SAMPLES = 5
+# Outside the strip, a full frame has more sky than the fit needs: one row in this many is used.
+_FULL_FRAME_STEP = 4
+# Half width of the core of the trace that tells the star's own changes, pixels.
+_CORE_HALF_WIDTH = 10
+# A scale this many times its error below zero is no background.
+_NEGATIVE_SIGMA = 3.0
+
+
+class Integrations(Protocol):
+    """One segment of an exposure, read in parts.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Integrations, rows and columns.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read integrations.
+
+        Parameters
+        ----------
+        start, stop : int
+            First integration, from 0, and the one after the last.
+
+        Returns
+        -------
+        rates : ndarray
+            A copy of the count rates, shape (n, ny, nx), float32, DN/s.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.
+        """
+
+    def errors(self, index: int) -> np.ndarray | None:
+        """Read the errors of one integration.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (ny, nx), DN/s; None if there are none.
+        """
+
+
+@dataclass(frozen=True)
+class CombinedExposure:
+    """All integrations of an exposure as one image.
+
+    Attributes
+    ----------
+    image : ndarray
+        Count rate, shape (ny, nx), DN/s; NaN where no integration is valid.
+    error : ndarray
+        Standard error of `image`, DN/s.
+    single_error : ndarray
+        Error of one integration, DN/s.
+    n_integrations : int
+        Number of integrations.
+    """
+
+    image: np.ndarray
+    error: np.ndarray
+    single_error: np.ndarray
+    n_integrations: int
+
+
+def combine_exposure(
+    segments: Sequence[Integrations], progress: Callable[[int, int], None] | None = None
+) -> CombinedExposure:
+    """Combine all integrations of an exposure.
+
+    Parameters
+    ----------
+    segments : sequence of Integrations
+        Segments of the exposure.
+    progress : callable, optional
+        Called with the number of integrations read and of all.
+
+    Returns
+    -------
+    CombinedExposure
+        The combined image and its error.
+
+    Raises
+    ------
+    FitError
+        If no pixel has a valid value.
+    """
+    lengths = [segment.shape[0] for segment in segments]
+    total, done = sum(lengths), 0
+    if total == 0:
+        raise FitError("there is no integration")
+    combiner = ImageCombiner(segments[0].shape[1:])
+    for segment, length in zip(segments, lengths, strict=True):
+        start = 0
+        for size in group_sizes(length):
+            combiner.add(*segment.read(start, start + size))
+            start += size
+            done += size
+            if progress is not None:
+                progress(done, total)
+    combined = combiner.result()
+    if not np.isfinite(combined.image).any():
+        raise FitError("no pixel has a valid value in any integration")
+    single = _typical_error(segments, lengths, combined.image)
+    return CombinedExposure(
+        combined.image, (single * combined.noise_factor).astype(np.float32), single, total
+    )
+
+
+def _typical_error(
+    segments: Sequence[Integrations], lengths: Sequence[int], image: np.ndarray
+) -> np.ndarray:
+    """Median error of a few integrations; where there is none, the scatter of the image."""
+    count = sum(lengths)
+    n = min(_ERROR_SAMPLES, count)
+    places = [(s, i) for s, length in enumerate(lengths) for i in range(length)]
+    picked = [places[(2 * k + 1) * count // (2 * n)] for k in range(n)]
+    frames = [frame for s, i in picked if (frame := segments[s].errors(i)) is not None]
+    error = np.full(image.shape, np.nan, np.float32)
+    if frames:
+        stack = np.array(frames, dtype=np.float32)
+        stack[~(stack > 0)] = np.inf
+        error = group_median(stack)
+    known = np.isfinite(error)
+    if not known.all():
+        # Neighbours differ by noise, and hardly by anything else, in most pixels.
+        step = np.abs(np.diff(image, axis=1))
+        step = step[np.isfinite(step)]
+        scatter = float(np.median(step)) / (0.6745 * np.sqrt(2)) if step.size else 1.0
+        if known.any():
+            scatter = float(np.median(error[known]))
+        error = np.where(known, error, np.float32(scatter))
+    return error
+
+
+def fit_lines(rows: np.ndarray) -> np.ndarray:
+    """Choose the lines that the fit looks at.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Row of each line in the coordinates of SUBSTRIP256.
+
+    Returns
+    -------
+    ndarray of int
+        All lines of a subarray; of a full frame those of the strip and every fourth other.
+    """
+    strip = (rows >= 0) & (rows < 256)
+    lines = np.arange(len(rows))
+    return np.flatnonzero(strip | (lines % _FULL_FRAME_STEP == 0))
+
+
+def _select_lines(templates: TemplateSet, lines: np.ndarray) -> TemplateSet:
+    return replace(
+        templates,
+        images=templates.images[:, lines],
+        geometry=tuple(replace(g, column=g.column[lines]) for g in templates.geometry),
+        binned=templates.binned[:, :, lines],
+        valid=templates.valid[lines],
+    )
+
+
+@dataclass(frozen=True)
+class BackgroundResult:
+    """What is subtracted from an exposure, and how it was found.
+
+    Attributes
+    ----------
+    fit : BackgroundFit
+        The fit, on the lines `lines`.
+    weights : ndarray
+        Weight of each template left and right of the break, shape (n, 2).
+    scales, errors : ndarray
+        Scale of the main template left and right, and its error (NaN if set by hand), (2,).
+    by_hand : bool
+        Whether the scales were given by the user.
+    background : ndarray
+        What is subtracted, shape (ny, nx), DN/s.
+    right : ndarray
+        Share of the right-hand side in each pixel, shape (ny, nx), 0 to 1.
+    break_column : ndarray
+        Column of the break in each line, shape (ny,).
+    lines : ndarray of int
+        Lines that the fit looked at.
+    combined : CombinedExposure
+        The image that was fitted.
+    templates : TemplateSet
+        The library.
+    traces : dict
+        Row of each order's trace per column, SUBSTRIP256 coordinates.
+    rows : ndarray
+        Row of each line, SUBSTRIP256 coordinates.
+    trace_half_width : float
+        Half width of the mask over the traces, pixels.
+    """
+
+    fit: BackgroundFit
+    weights: np.ndarray
+    scales: np.ndarray
+    errors: np.ndarray
+    by_hand: bool
+    background: np.ndarray
+    right: np.ndarray
+    break_column: np.ndarray
+    lines: np.ndarray
+    combined: CombinedExposure
+    templates: TemplateSet
+    traces: dict[int, np.ndarray]
+    rows: np.ndarray
+    trace_half_width: float
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Mean background left and right of the break, shape (2,), DN/s."""
+        return self.scales * self.templates.levels[self.fit.template]
+
+    def error_image(self) -> np.ndarray:
+        """Give the error of the background that the scales' covariance makes.
+
+        Returns
+        -------
+        ndarray
+            Shape (ny, nx), DN/s; it is common to all pixels of a side.  NaN if the scales
+            were given by hand.
+        """
+        if self.by_hand:
+            return np.full(self.background.shape, np.nan, np.float32)
+        relative = self.fit.covariance / np.outer(self.scales, self.scales)
+        left, right = 1 - self.right, self.right
+        variance = (
+            left**2 * relative[0, 0]
+            + 2 * left * right * relative[0, 1]
+            + right**2 * relative[1, 1]
+        )
+        return (np.abs(self.background) * np.sqrt(np.maximum(variance, 0))).astype(np.float32)
+
+    def trace_distance(self) -> np.ndarray:
+        """Give the distance along the column from the nearest trace.
+
+        Returns
+        -------
+        ndarray
+            Shape (ny, nx), pixels.
+        """
+        distance = np.full(self.background.shape, np.inf, np.float32)
+        for trace in self.traces.values():
+            np.minimum(distance, np.abs(self.rows[:, None] - trace[None, :]), out=distance)
+        return distance
+
+    def used_pixels(self) -> np.ndarray:
+        """Tell which pixels the fit used.
+
+        Returns
+        -------
+        ndarray of bool
+            Shape (ny, nx).
+        """
+        return self.mask() == 0
+
+    def mask(self) -> np.ndarray:
+        """Tell of each pixel whether the fit used it, and if not, why.
+
+        Returns
+        -------
+        ndarray
+            Shape (ny, nx), uint8, see `MASK_MEANINGS`.
+        """
+        mask = np.full(self.background.shape, 4, np.uint8)
+        image, error = self.combined.image[self.lines], self.combined.error[self.lines]
+        good = np.isfinite(image) & self.templates.valid[self.lines]
+        good &= ~bad_pixels(image, good, error)
+        bins = np.repeat(self.fit.sky_mask, self.templates.factor, axis=1)
+        used = np.zeros(image.shape, bool)
+        used[:, : bins.shape[1]] = bins
+        near = self.trace_distance()[self.lines] <= self.trace_half_width
+        part = np.where(used, np.uint8(0), np.uint8(3))
+        part[near] = 2
+        part[~good] = 1
+        mask[self.lines] = part
+        return mask
+
+    def wing(self) -> np.ndarray:
+        """Give the star's wings in the lines that the fit looked at.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_lines, nx), DN/s.
+        """
+        image = np.repeat(self.fit.wing, self.templates.factor, axis=1)
+        return image[:, : self.background.shape[1]]
+
+    def series(self, per_integration: bool) -> ScaleSeries:
+        """Give what each integration's background is made with.
+
+        Parameters
+        ----------
+        per_integration : bool
+            Whether each integration gets scales of its own.
+
+        Returns
+        -------
+        ScaleSeries
+            To be called for each integration in turn.
+        """
+        if not per_integration:
+            return ScaleSeries(self.background, None, None)
+        right = self.background * self.right
+        used = self.used_pixels()
+        core = self.trace_distance() < _CORE_HALF_WIDTH
+        scaler = integration_scaler(
+            self.combined.image,
+            used,
+            self.background - right,
+            right,
+            self.combined.single_error**2,
+            core,
+        )
+        return ScaleSeries(self.background, right, scaler)
+
+
+@dataclass(frozen=True)
+class ScaleSeries:
+    """The background of each integration.
+
+    Attributes
+    ----------
+    background : ndarray
+        Background of the exposure, shape (ny, nx), DN/s.
+    right : ndarray or None
+        Its part right of the break; None if all integrations get the same.
+    scaler : IntegrationScaler or None
+        What finds the factors.
+    """
+
+    background: np.ndarray
+    right: np.ndarray | None
+    scaler: IntegrationScaler | None
+
+    def of(self, rates: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Find the background of one integration.
+
+        Parameters
+        ----------
+        rates : ndarray
+            Count rates, shape (ny, nx), DN/s.
+        bad : ndarray of bool
+            Pixels not to be used.
+
+        Returns
+        -------
+        background : ndarray
+            Shape (ny, nx), DN/s; not to be edited.
+        factor, error : ndarray
+            Left and right, relative to the exposure's background, shape (2,); the factor is 1
+            and its error NaN where the integration has no valid pixel.
+        """
+        if self.scaler is None or self.right is None:
+            return self.background, np.ones(2), np.zeros(2)
+        factor, error = self.scaler.factors(rates, bad)
+        lost = ~np.isfinite(factor)
+        factor, error = np.where(lost, 1.0, factor), np.where(lost, np.nan, error)
+        left, right = np.float32(factor[0]), np.float32(factor[1])
+        return left * self.background + (right - left) * self.right, factor, error
+
+
+def find_background(
+    combined: CombinedExposure,
+    rows: np.ndarray,
+    images: np.ndarray,
+    traces: dict[int, np.ndarray],
+    options: FitOptions,
+    scales: Sequence[float] | None = None,
+) -> BackgroundResult:
+    """Fit the background of a combined exposure.
+
+    Parameters
+    ----------
+    combined : CombinedExposure
+        The image.
+    rows : ndarray
+        Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
+    images : ndarray
+        Templates cut to the image, shape (n, ny, nx), DN/s.
+    traces : dict
+        Row of each order's trace per column, same coordinates.
+    options : FitOptions
+        Settings of the fit.
+    scales : sequence of float, optional
+        Scale left and right, to be used in place of the fitted ones; needs
+        ``options.template``.
+
+    Returns
+    -------
+    BackgroundResult
+        What is to be subtracted.
+
+    Raises
+    ------
+    FitError
+        If the background cannot be fitted, or the fit cannot be trusted.
+    """
+    rows = np.asarray(rows)
+    try:
+        templates = prepare_templates(images)
+    except ValueError as error:
+        raise FitError(str(error)) from error
+    lines = fit_lines(rows)
+    whole = len(lines) == len(rows)
+    good = np.isfinite(combined.image)
+    try:
+        fit = fit_background(
+            combined.image if whole else combined.image[lines],
+            combined.error if whole else combined.error[lines],
+            good if whole else good[lines],
+            rows[lines],
+            templates if whole else _select_lines(templates, lines),
+            traces,
+            options,
+        )
+    except np.linalg.LinAlgError as error:
+        raise FitError(f"the equations of the fit have no solution ({error})") from error
+    weights, tilt = fit.weights, fit.tilt
+    found, errors = np.asarray(fit.scales), np.sqrt(np.diag(fit.covariance))
+    if scales is None:
+        _check_trust(fit, templates, lines, options)
+    else:
+        weights, tilt = np.zeros_like(weights), None
+        weights[fit.template] = scales
+        found, errors = np.array(scales, float), np.full(2, np.nan)
+    geometry = templates.geometry[fit.template]
+    return BackgroundResult(
+        fit=fit,
+        weights=weights,
+        scales=found,
+        errors=errors,
+        by_hand=scales is not None,
+        background=templates.background(weights, tilt),
+        right=right_fraction(geometry, combined.image.shape[1]).astype(np.float32),
+        break_column=np.asarray(geometry.column),
+        lines=lines,
+        combined=combined,
+        templates=templates,
+        traces=traces,
+        rows=rows,
+        trace_half_width=options.trace_half_width,
+    )
+
+
+def _check_trust(
+    fit: BackgroundFit, templates: TemplateSet, lines: np.ndarray, options: FitOptions
+) -> None:
+    sigma = np.sqrt(np.diag(fit.covariance))
+    if not (np.isfinite(fit.scales).all() and np.isfinite(sigma).all()):
+        raise FitError("the fit gave no finite scales")
+    right = right_fraction(templates.geometry[fit.template], templates.images.shape[2])[lines]
+    sides = ((1 - right).sum(), right.sum())
+    for name, share, size in zip(("left", "right"), fit.sky_fraction, sides, strict=True):
+        if share * size < options.min_pixels:
+            raise FitError(
+                f"only {share * size:.0f} sky pixels were found {name} of the break, "
+                f"{options.min_pixels} are needed"
+            )
+    for name, scale, error in zip(("left", "right"), fit.scales, sigma, strict=True):
+        if scale < -_NEGATIVE_SIGMA * error:
+            raise FitError(
+                f"the scale {name} of the break is negative beyond its error, "
+                f"{scale:.4f} +- {error:.4f}"
+            )
+
+
+def groups(n: int, size: int = 9) -> Iterator[tuple[int, int]]:
+    """Split a series in groups.
+
+    Parameters
+    ----------
+    n : int
+        Number of integrations.
+    size : int, optional
+        Integrations in a group.
+
+    Yields
+    ------
+    tuple of int
+        First integration of a group, and the one after its last.
+    """
+    for start in range(0, n, size):
+        yield start, min(start + size, n)

@@ -58,10 +58,6 @@ def _band_edges(
     # The subarrays lie at the top of the detector: begin there and follow the tilt.
     for start in starts[::-1]:
         band = template[start : start + _BAND_ROWS]
-        finite = np.isfinite(band)
-        n = finite.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(finite, band, 0).sum(axis=0) / n
         centre = start + (len(band) - 1) / 2
         if columns:
             if len(columns) > 2:
@@ -71,9 +67,15 @@ def _band_edges(
         else:
             low, high = search
         low, high = max(low, 8), min(high, nx - 8)
-        if high - low < 10 or not np.isfinite(mean[low - 8 : high + 8]).all():
+        if high - low < 10:
             continue
-        smooth = gaussian_filter1d(mean[low - 8 : high + 8], 2.0)
+        cut = band[:, low - 8 : high + 8]
+        finite = np.isfinite(cut)
+        n = finite.sum(axis=0)
+        if n.min() == 0:
+            continue
+        mean = np.where(finite, cut, 0).sum(axis=0, dtype=float) / n
+        smooth = gaussian_filter1d(mean, 2.0)
         gradient = np.gradient(smooth)[8:-8]
         peak = int(np.argmax(gradient))
         if 0 < peak < len(gradient) - 1:
@@ -111,7 +113,7 @@ def find_break(
     offset = np.arange(-_REACH, _REACH + 1, dtype=float)
     step = (offset >= 0).astype(float)
     nominal = BreakGeometry(np.full(ny, NOMINAL_COLUMN), offset, step, 0.0, False)
-    centres, columns, heights = _band_edges(np.asarray(template, dtype=float), search)
+    centres, columns, heights = _band_edges(template, search)
     if len(columns) == 0 or np.median(heights) < min_contrast / 15:
         return nominal
     degree = 1 if len(columns) > 2 else 0

@@ -220,7 +220,9 @@ def _wing_floor(
     return floor
 
 
-def _solve(means: _Blocks, options: FitOptions, start: _Solution | None, rounds: int = 4) -> _Solution:
+def _solve(
+    means: _Blocks, options: FitOptions, start: _Solution | None, rounds: int, tune: bool
+) -> _Solution:
     design = means.basis.design[means.used]
     level = np.median(means.data)
     whole = means.basis.design @ means.basis.mean if start is None else start.wing
@@ -234,7 +236,7 @@ def _solve(means: _Blocks, options: FitOptions, start: _Solution | None, rounds:
     for turn in range(rounds):
         variance = (known + (floor * wing) ** 2) / np.maximum(robust, 1e-4)
         equations = NormalEquations(means.data, variance, design, means.terms)
-        if turn == rounds - 2:
+        if tune and turn == rounds - 2:
             mixture = None
             if means.mixed is not None:
                 mixture = NormalEquations(means.data, variance, design, means.mixed[None])
@@ -287,10 +289,17 @@ def _tune_prior(
         top = max(values)
         return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
 
-    for _ in range(2):
+    best = evidence(tuned)
+    for sweep in range(2):
         for name in tuned:
-            scores = [evidence({**tuned, name: f}) for f in _FACTORS]
-            tuned[name] = float(_FACTORS[int(np.argmax(scores))])
+            start = tuned[name]
+            for factor in _FACTORS:
+                # The second sweep looks at the neighbours only.
+                if factor == start or (sweep and not 0.2 < factor / start < 4):
+                    continue
+                score = evidence({**tuned, name: float(factor)})
+                if score > best:
+                    best, tuned = score, {**tuned, name: float(factor)}
     return tuned
 
 
@@ -358,12 +367,13 @@ def fit_background(
     source = np.zeros(weight.shape, bool)
     solution = None
     far = None
-    for _ in range(3):
+    for iteration in range(3):
+        last = iteration == 2
         lights = trace_light(image - background, good, lines, traces)
         geometry = wing_field(sky, lights) if far is None else wing_field(sky, lights, far)
         active = np.where(source, 0, weight)
         means = _block_means(sky, blocks, active, templates, geometry, options.prior, modes)
-        solution = _solve(means, options, solution)
+        solution = _solve(means, options, solution, 4 if last else 3, iteration > 0)
         far = far_wing(means.basis, solution.coefficients)
         best = solution.best
         amplitudes = solution.fits[best].amplitudes
@@ -371,10 +381,10 @@ def fit_background(
         model = np.tensordot(amplitudes.astype(np.float32), templates.binned[best], 1)
         residual = np.where(weight > 0, sky.value - model - wing, 0)
         variance = sky.variance + (0.01 * level) ** 2 + (0.10 * wing) ** 2
+        if last:
+            break
         source = find_sources(sky, weight, residual, variance, blocks, n_sigma=options.source_sigma)
-        scales = np.zeros_like(templates.levels)
-        scales[best] = amplitudes / templates.levels[best]
-        background = templates.background(scales)
+        background = templates.fitted(best, amplitudes, image.shape[1])
     return _conclude(solution, means, templates, modes, options, sky, blocks, active, wing, lights, residual, source)
 
 

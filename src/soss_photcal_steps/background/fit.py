@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dpotrf, dtrtrs
 
 __all__ = ["LinearFit", "NormalEquations", "robust_weights"]
 
@@ -90,6 +90,12 @@ class NormalEquations:
         self.terms_terms = by_model @ by_model.transpose(0, 2, 1)
         self.log_variance = float(np.log(variance).sum())
 
+    def _factor(self, root: np.ndarray) -> np.ndarray:
+        """Cholesky factor of the normal matrix of the whitened wing terms."""
+        inner = root.T @ self.wing_wing @ root
+        inner[np.diag_indices_from(inner)] += 1.0
+        return dpotrf(np.asfortranarray(inner), lower=1, clean=1)[0]
+
     def solve(
         self,
         mean: np.ndarray,
@@ -115,13 +121,11 @@ class NormalEquations:
             One solution for each model.
         """
         root = np.linalg.cholesky(covariance)
-        inner = root.T @ self.wing_wing @ root
-        inner[np.diag_indices_from(inner)] += 1.0
-        factor = np.linalg.cholesky(inner)
+        factor = self._factor(root)
         rest = self.wing_data - self.wing_wing @ mean
         total = self.data_data - 2 * mean @ self.wing_data + mean @ self.wing_wing @ mean
         right = np.column_stack([rest, self.wing_terms])
-        projected = solve_triangular(factor, root.T @ right, lower=True, check_finite=False)
+        projected = dtrtrs(factor, np.asfortranarray(root.T @ right), lower=1)[0]
         data, terms = projected[:, 0], projected[:, 1:]
         total -= data @ data
         gradient = self.terms_data - self.wing_terms.T @ mean - terms.T @ data
@@ -166,8 +170,8 @@ class NormalEquations:
             Shape (n_terms,).
         """
         root = np.linalg.cholesky(covariance)
-        inner = root.T @ self.wing_wing @ root
-        inner[np.diag_indices_from(inner)] += 1.0
+        factor = self._factor(root)
         columns = self.wing_terms[:, model * self.n : (model + 1) * self.n]
         rest = self.wing_data - self.wing_wing @ mean - columns @ amplitudes
-        return mean + root @ np.linalg.solve(inner, root.T @ rest)
+        half = dtrtrs(factor, root.T @ rest, lower=1)[0]
+        return mean + root @ dtrtrs(factor, half, lower=1, trans=1)[0]

@@ -34,10 +34,9 @@ def _zone_kernel(radius: np.ndarray, zone: int, slope: float, strength: float) -
 
 
 def _projection(zone: int, slope: float, strength: float, distance: np.ndarray) -> np.ndarray:
-    step = np.geomspace(1.0, 2 * ZONE_EDGES[-1], 500)
-    along = np.concatenate([-step[::-1], [0.0], step])
+    along = np.concatenate([[0.0], np.geomspace(1.0, 2 * ZONE_EDGES[-1], 400)])
     radius = np.hypot(along[None, :], distance[:, None])
-    return np.trapezoid(_zone_kernel(radius, zone, slope, strength), along, axis=1)
+    return 2 * np.trapezoid(_zone_kernel(radius, zone, slope, strength), along, axis=1)
 
 
 def _pad(brightness: np.ndarray) -> np.ndarray:
@@ -112,7 +111,7 @@ def round_difference(
     dx = fft.fftfreq(size[1], 1 / size[1])[None, :] * _CELL
     radius = np.hypot(dy, dx)
     transform = fft.rfft2(source, size)
-    table = np.concatenate([[0.0], np.geomspace(4.0, 3000.0, 200)])
+    table = np.concatenate([[0.0], np.geomspace(4.0, 3000.0, 100)])
     result = np.empty((len(ZONE_EDGES) - 1, len(rows), len(columns)))
     for zone in range(len(result)):
         kernel = _zone_kernel(radius, zone, slope, strength)

@@ -128,7 +128,10 @@ def bin_columns(image: np.ndarray, good: np.ndarray, factor: int) -> tuple[np.nd
     shape = (*image.shape[:-1], nx // factor, factor)
     kept = good[..., :nx]
     count = kept.reshape(*good.shape[:-1], nx // factor, factor).sum(axis=-1, dtype=np.float32)
-    values = np.where(kept, image[..., :nx], np.float32(0)).reshape(shape)
+    values = image[..., :nx]
+    if not kept.all():
+        values = np.where(kept, values, np.float32(0))
+    values = values.reshape(shape)
     total = values[..., 0].copy()
     for k in range(1, factor):
         total += values[..., k]

@@ -71,18 +71,19 @@ def find_sources(
     used = weight > 0
     found = np.zeros(used.shape, bool)
     inverse = np.where(used, 1 / variance, 0).astype(np.float32)
+    norms = [
+        np.sqrt(np.maximum(uniform_filter(inverse, k, mode="constant") * (k[0] * k[1]), 1e-30))
+        for k in _KERNELS
+    ]
     for _ in range(2):
         active = used & ~found
         local = smooth_over_blocks(residual, np.where(active, weight, 0), blocks)
         local = gaussian_filter(local, (8, 6))
         signal = np.where(used, (residual - local) * inverse, 0).astype(np.float32)
         fresh = np.zeros_like(found)
-        for lines, bins in _KERNELS:
-            area = lines * bins
-            total = uniform_filter(signal, (lines, bins), mode="constant") * area
-            norm = uniform_filter(inverse, (lines, bins), mode="constant") * area
-            with np.errstate(invalid="ignore", divide="ignore"):
-                significance = np.where(norm > 0, total / np.sqrt(norm), 0)
+        for (lines, bins), norm in zip(_KERNELS, norms, strict=True):
+            total = uniform_filter(signal, (lines, bins), mode="constant")
+            significance = total * (lines * bins) / norm
             level = np.abs(significance[active])
             noise = max(np.median(level[::7]) * 1.48, 1.0) if level.size else 1.0
             hit = significance > n_sigma * noise

@@ -31,11 +31,12 @@ class TemplateSet:
     levels : ndarray
         Mean of each template left and right of the break, shape (n, 2), DN/s.
     binned : ndarray
-        Left and right parts, columns binned, divided by `levels`, shape (n, 2, ny, nb).
+        Left and right parts on the rows of the fit, columns binned, divided by `levels`,
+        shape (n, 2, n_rows, nb).
     factor : int
         Columns per bin.
     valid : ndarray of bool
-        Pixels where all templates have a value, shape (ny, nx).
+        Pixels of these rows where all templates have a value, shape (n_rows, nx).
     """
 
     images: np.ndarray
@@ -44,6 +45,27 @@ class TemplateSet:
     binned: np.ndarray
     factor: int
     valid: np.ndarray
+
+    def fitted(self, index: int, levels: np.ndarray, n_columns: int) -> np.ndarray:
+        """Background of one template on the rows of the fit, unbinned.
+
+        Parameters
+        ----------
+        index : int
+            Which template.
+        levels : ndarray
+            Mean background left and right, DN/s.
+        n_columns : int
+            Number of columns.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_rows, n_columns), DN/s, constant within a bin.
+        """
+        binned = np.tensordot(np.asarray(levels, np.float32), self.binned[index], 1)
+        whole = np.repeat(binned, self.factor, axis=1)
+        return np.pad(whole, ((0, 0), (0, n_columns - whole.shape[1])), mode="edge")
 
     def background(self, weights: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
         """Background as a sum of templates.
@@ -100,7 +122,9 @@ def tilt_shapes(columns: np.ndarray, count: int) -> np.ndarray:
     return np.array([[legendre.legval(u, c) for c in basis] for u in (left, right)])
 
 
-def prepare_templates(images: np.ndarray, factor: int = 4) -> TemplateSet:
+def prepare_templates(
+    images: np.ndarray, factor: int = 4, select: np.ndarray | None = None
+) -> TemplateSet:
     """Find the breaks of all templates and bin them.
 
     Parameters
@@ -109,6 +133,8 @@ def prepare_templates(images: np.ndarray, factor: int = 4) -> TemplateSet:
         Templates cut to the subarray, shape (n, ny, nx), DN/s.
     factor : int
         Columns per bin.
+    select : ndarray of int, optional
+        Rows that the fit is to use; all by default.
 
     Returns
     -------
@@ -122,23 +148,35 @@ def prepare_templates(images: np.ndarray, factor: int = 4) -> TemplateSet:
     """
     images = np.asarray(images, dtype=np.float32)
     n, ny, nx = images.shape
+    lines = np.arange(ny) if select is None else np.asarray(select)
     n_bins = nx // factor
-    valid = np.ones((ny, nx), bool)
+    valid = np.ones((len(lines), nx), bool)
     geometries = []
-    binned = np.zeros((n, 2, ny, n_bins), dtype=np.float32)
+    binned = np.zeros((n, 2, len(lines), n_bins), dtype=np.float32)
     levels = np.zeros((n, 2))
     for k, image in enumerate(images):
         usable = np.isfinite(image) & (image > 0)
-        valid &= usable
-        filled = np.where(usable, image, np.float32(0))
-        geometry = find_break(np.where(usable, image, np.nan))
+        clean = bool(usable.all())
+        filled = image if clean else np.where(usable, image, np.float32(0))
+        geometry = find_break(image if clean else np.where(usable, image, np.nan))
         geometries.append(geometry)
-        fraction = right_fraction(geometry, nx)
-        whole, count = bin_columns(filled, usable, factor)
-        right, _ = bin_columns(filled * fraction, usable, factor)
+        fraction = right_fraction(geometry, nx)[lines]
+        cut, used = filled[lines], usable[lines]
+        valid &= used
+        whole, count = bin_columns(cut, used, factor)
+        first = int(geometry.column.min() + geometry.offset[0]) // factor * factor
+        last = int(geometry.column.max() + geometry.offset[-1]) // factor * factor + factor
+        first, last = max(first, 0), min(last, n_bins * factor)
+        edge = slice(first // factor, last // factor)
+        part = fraction[:, first:last]
+        right = whole.copy()
+        right[:, : edge.start] = 0
+        right[:, edge] = bin_columns(cut[:, first:last] * part, used[:, first:last], factor)[0]
+        share = np.zeros_like(whole)
+        share[:, edge.stop :] = 1
+        share[:, edge] = bin_columns(part, used[:, first:last], factor)[0]
         binned[k, 1] = right
         binned[k, 0] = whole - right
-        share, _ = bin_columns(fraction, usable, factor)
         n_right = (share * count).sum(dtype=float)
         n_left = count.sum(dtype=float) - n_right
         levels[k, 0] = (binned[k, 0] * count).sum(dtype=float) / max(n_left, 1)

@@ -1,0 +1,383 @@
+"""Input of the background step: what an exposure is, whether it can be used, what belongs to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from soss_photcal_steps.background.reference import Window
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.trace import DETECTOR_SIZE, PWCPOS_COMMANDED
+
+__all__ = [
+    "Association",
+    "ExposureInfo",
+    "ModelIntegrations",
+    "check_same_exposure",
+    "check_usable",
+    "is_subtracted",
+    "read_association",
+]
+
+FILTERS = ("CLEAR", "F277W")
+# Flags of jwst's data quality: DO_NOT_USE, NON_SCIENCE, REFERENCE_PIXEL.
+_BAD = np.uint32(2**0 | 2**9 | 2**31)
+
+
+@dataclass(frozen=True)
+class ExposureInfo:
+    """What the header of a file says, as far as the background depends on it.
+
+    Attributes
+    ----------
+    name : str
+        File name, or what stands for it in a message.
+    instrument, exp_type, filter, subarray, bunit : str or None
+        Keywords INSTRUME, EXP_TYPE, FILTER, SUBARRAY, BUNIT.
+    header : mapping
+        SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2, SUBARRAY.
+    shape : tuple of int
+        Shape of the data.
+    pwcpos : float or None
+        Angle of the pupil wheel, degrees.
+    exposure : tuple
+        Program, observation, visit and exposure.
+    segment : int or None
+        Number of the segment.
+    cal_step : mapping
+        Name of a step to its status.
+    subtracted : bool
+        Whether the header says, in any way, that a background was subtracted.
+    """
+
+    name: str
+    instrument: str | None
+    exp_type: str | None
+    filter: str | None
+    subarray: str | None
+    bunit: str | None
+    header: Mapping[str, Any]
+    shape: tuple[int, ...]
+    pwcpos: float | None
+    exposure: tuple[Any, ...]
+    segment: int | None
+    cal_step: Mapping[str, str | None]
+    subtracted: bool
+
+    @classmethod
+    def from_model(cls, model: Any, shape: Sequence[int] | None = None) -> ExposureInfo:
+        """Read it from a data model.
+
+        Parameters
+        ----------
+        model : JwstDataModel
+            The model; only its metadata are looked at if `shape` is given.
+        shape : sequence of int, optional
+            Shape of the data.
+
+        Returns
+        -------
+        ExposureInfo
+            What the step needs to know.
+        """
+        meta = model.meta
+        area, observation = meta.subarray, meta.observation
+        steps = ("assign_wcs", "extract_2d", "flat_field", "photom", "ramp_fit", "bkg_subtract")
+        return cls(
+            name=meta.filename or "the data model",
+            instrument=meta.instrument.name,
+            exp_type=meta.exposure.type,
+            filter=meta.instrument.filter,
+            subarray=area.name,
+            bunit=getattr(meta, "bunit_data", None),
+            header={
+                "SUBARRAY": area.name,
+                "SUBSTRT1": area.xstart,
+                "SUBSTRT2": area.ystart,
+                "SUBSIZE1": area.xsize,
+                "SUBSIZE2": area.ysize,
+            },
+            shape=tuple(model.shape or () if shape is None else shape),
+            pwcpos=meta.instrument.pupil_position,
+            exposure=(
+                observation.program_number,
+                observation.observation_number,
+                observation.visit_number,
+                observation.exposure_number,
+            ),
+            segment=meta.exposure.segment_number,
+            cal_step={name: getattr(meta.cal_step, name, None) for name in steps},
+            subtracted=is_subtracted(model),
+        )
+
+    @property
+    def window(self) -> Window:
+        """What the data cover of the detector; SossInputError if the header does not say."""
+        return Window.from_header(self.name, self.header, self.shape[-2:])
+
+    @property
+    def angle(self) -> float:
+        """Angle of the pupil wheel, or the commanded one where the header has none, degrees."""
+        return PWCPOS_COMMANDED if self.pwcpos is None else float(self.pwcpos)
+
+
+def is_subtracted(model: Any) -> bool:
+    """Tell whether the header of a model says that a background was subtracted.
+
+    ``S_BKDSUB`` alone is not enough: a pipeline that skips its own step after ours in a hook
+    resets it.
+
+    Parameters
+    ----------
+    model : JwstDataModel
+        The model.
+
+    Returns
+    -------
+    bool
+        True if either ``S_BKDSUB`` or ``BKGSUB`` says so.
+    """
+    return model.meta.cal_step.bkg_subtract == "COMPLETE" or bool(model.meta.background.subtracted)
+
+
+def check_usable(info: ExposureInfo) -> None:
+    """Refuse what the background step cannot work on.
+
+    Parameters
+    ----------
+    info : ExposureInfo
+        The exposure.
+
+    Raises
+    ------
+    SossInputError
+        With the file, what is wrong, and what would be right.
+    """
+    name = info.name
+    if str(info.instrument).upper() != "NIRISS":
+        raise SossInputError(
+            f"{name} was taken with the instrument {info.instrument}; rate or rateints files of "
+            "NIRISS SOSS are needed."
+        )
+    if info.exp_type != "NIS_SOSS":
+        raise SossInputError(
+            f"{name} is of the exposure type {info.exp_type}; only NIS_SOSS has this background."
+        )
+    if str(info.filter).upper() not in FILTERS:
+        raise SossInputError(
+            f"{name} was taken with the filter {info.filter}; SOSS is used with "
+            f"{' or '.join(FILTERS)}."
+        )
+    if len(info.shape) not in (2, 3):
+        raise SossInputError(
+            f"{name} holds data of {len(info.shape)} dimensions; "
+            + (
+                "ramps must go through calwebb_detector1 first, which makes rate and rateints."
+                if len(info.shape) == 4
+                else "rate has 2 and rateints 3."
+            )
+        )
+    if 0 in info.shape:
+        raise SossInputError(f"{name} holds no integration: its data have the shape {info.shape}.")
+    unit = str(info.bunit or "DN/s").replace(" ", "").upper()
+    if unit not in ("DN/S", "DNS-1", "DN.S-1", "DNS**-1"):
+        raise SossInputError(
+            f"The data of {name} are in {info.bunit}; the background is subtracted from rates "
+            "in DN/s, before photom."
+        )
+    if info.cal_step["photom"] == "COMPLETE":
+        raise SossInputError(
+            f"{name} has been through photom; the background is subtracted from rates in DN/s."
+        )
+    window = info.window
+    if window.n_columns != DETECTOR_SIZE:
+        raise SossInputError(
+            f"{name} covers {window}; SUBSTRIP256, SUBSTRIP96 and FULL have all "
+            f"{DETECTOR_SIZE} columns."
+        )
+
+
+def check_same_exposure(infos: Sequence[ExposureInfo]) -> None:
+    """Make sure that files are segments of one exposure.
+
+    Parameters
+    ----------
+    infos : sequence of ExposureInfo
+        The files.
+
+    Raises
+    ------
+    SossInputError
+        If they differ in exposure, subarray, filter or pupil wheel, or a segment is there twice.
+    """
+    first = infos[0]
+    for other in infos[1:]:
+        for what, one, two in (
+            ("program, observation, visit and exposure", first.exposure, other.exposure),
+            ("subarray", first.subarray, other.subarray),
+            ("filter", first.filter, other.filter),
+            ("PWCPOS", first.pwcpos, other.pwcpos),
+            ("image size", first.shape[-2:], other.shape[-2:]),
+        ):
+            if one != two:
+                raise SossInputError(
+                    f"{first.name} and {other.name} are not segments of one exposure: "
+                    f"{what} {_text(one)} and {_text(two)}; run the step on each by itself."
+                )
+    seen: dict[Any, str] = {}
+    for info in infos:
+        key = info.segment if info.segment is not None and len(info.shape) == 3 else info.name
+        if key in seen:
+            raise SossInputError(
+                f"{seen[key]} and {info.name} are the same segment of one exposure; give each once."
+            )
+        seen[key] = info.name
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "/".join(str(item) for item in value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Association:
+    """Members of a level-2 association.
+
+    Attributes
+    ----------
+    name : str
+        File name of the association.
+    science, background : tuple of str
+        Paths of the members.
+    """
+
+    name: str
+    science: tuple[str, ...]
+    background: tuple[str, ...]
+
+
+def read_association(path: str) -> Association:
+    """Read the members of a level-2 association.
+
+    Parameters
+    ----------
+    path : str
+        The association, a JSON file.
+
+    Returns
+    -------
+    Association
+        The science members of all its products, and the background members.
+
+    Raises
+    ------
+    SossInputError
+        If it cannot be read as an association, or has no science member.
+    """
+    name = os.path.basename(path)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+        members = [
+            (str(member["exptype"]).lower(), str(member["expname"]))
+            for product in content["products"]
+            for member in product["members"]
+        ]
+    except OSError as error:
+        raise SossInputError(f"The association {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SossInputError(
+            f"{path} is not an association: it needs products with members of expname and exptype."
+        ) from error
+    folder = os.path.dirname(path)
+
+    def paths(kind: str) -> tuple[str, ...]:
+        found = dict.fromkeys(member for exptype, member in members if exptype == kind)
+        return tuple(os.path.join(folder, member) for member in found)
+
+    science = paths("science")
+    if not science:
+        raise SossInputError(f"The association {path} has no member of exptype science.")
+    return Association(name, science, paths("background"))
+
+
+class ModelIntegrations:
+    """A model in memory as a series of integrations, see `exposure.Integrations`.
+
+    Parameters
+    ----------
+    model : CubeModel or ImageModel
+        The model; its arrays are not copied.
+    """
+
+    def __init__(self, model: Any) -> None:
+        data = model.data
+        self._data = data if data.ndim == 3 else data[None]
+        self._dq = self._cube(model, "dq")
+        self._err = self._cube(model, "err")
+
+    def _cube(self, model: Any, name: str) -> np.ndarray | None:
+        # Asking a model for an array that it does not have would make one.
+        if not model.hasattr(name):
+            return None
+        array = getattr(model, name)
+        array = array if array.ndim == 3 else array[None]
+        return array if array.shape == self._data.shape else None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+        return self._data.shape
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read integrations.
+
+        Parameters
+        ----------
+        start, stop : int
+            First integration, from 0, and the one after the last.
+
+        Returns
+        -------
+        rates : ndarray
+            A copy of the count rates, shape (n, ny, nx), float32, DN/s.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.
+        """
+        rates = np.array(self._data[start:stop], dtype=np.float32)
+        if self._dq is None:
+            return rates, np.zeros(rates.shape, bool)
+        return rates, (self._dq[start:stop] & _BAD) != 0
+
+    def errors(self, index: int) -> np.ndarray | None:
+        """Read the errors of one integration.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (ny, nx), DN/s; None if there are none.
+        """
+        return None if self._err is None else self._err[index]
+
+    def subtract(self, index: int, background: np.ndarray) -> None:
+        """Subtract a background from one integration of the model, in place.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+        background : ndarray
+            Shape (ny, nx), DN/s.
+        """
+        self._data[index] -= background

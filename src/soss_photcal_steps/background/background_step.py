@@ -1,0 +1,414 @@
+"""The step that fits and subtracts the background of NIRISS SOSS."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jwst.stpipe import Pipeline
+from stdatamodels.jwst import datamodels
+from stdatamodels.jwst.datamodels import JwstDataModel
+
+from soss_photcal_steps.background import products
+from soss_photcal_steps.background.dedicated import dedicated_template
+from soss_photcal_steps.background.estimate import FitError, FitOptions
+from soss_photcal_steps.background.exposure import (
+    BackgroundResult,
+    combine_exposure,
+    find_background,
+)
+from soss_photcal_steps.background.inputs import (
+    ExposureInfo,
+    ModelIntegrations,
+    check_same_exposure,
+    check_usable,
+    read_association,
+)
+from soss_photcal_steps.background.progress import Progress
+from soss_photcal_steps.background.reference import (
+    BackgroundLibrary,
+    Window,
+    read_library,
+    repair_templates,
+    trace_positions,
+    with_candidate,
+)
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.step import SossStep
+
+__all__ = ["SossTemplateBackgroundStep"]
+
+log = logging.getLogger(__name__)
+
+# Parameters of jwst's bkg_subtract, which a parameter file for that slot may set.
+_IGNORED = (
+    "save_combined_background",
+    "sigma",
+    "maxiters",
+    "soss_source_percentile",
+    "soss_bkg_percentile",
+    "wfss_mmag_extract",
+    "wfss_mask",
+    "wfss_maxiter",
+    "wfss_rms_stop",
+    "wfss_outlier_percent",
+)
+# What the record says about the run.
+_RECORDED_OPTIONS = (
+    "template",
+    "scales",
+    "combine",
+    "per_integration",
+    "add_scale_error",
+    "trace_half_width",
+    "source_sigma",
+    "force",
+)
+
+
+class SossTemplateBackgroundStep(SossStep):
+    """Fit the background templates together with the star's wings, and subtract the result.
+
+    The input is a ``rate`` or ``rateints`` of NIS_SOSS, a list of the segments of one
+    exposure, or a level-2 association of them.  The step is used by itself, in the place of
+    ``bkg_subtract`` in ``calwebb_spec2``, or as a hook of that step, whose place it then takes.
+    """
+
+    class_alias = "soss_template_bkg"
+
+    spec = """
+    bkg_list = force_list(default=None)  # Dedicated background exposures (rate or rateints), combined into one more candidate template
+    template = integer(min=0, default=None)  # Template to use, counted from 0; all are scored and the best is taken if None
+    scales = float_list(min=2, max=2, default=None)  # Scale of the template left and right of the break, by hand, no unit; needs template
+    combine = option('auto', 'never', 'always', default='auto')  # Use a combination of templates: where it is significantly better, never, always
+    per_integration = boolean(default=False)  # Scale the background of every integration by itself, for a drift over a long series
+    add_scale_error = boolean(default=False)  # Add the error of the background in quadrature to ERR and VAR_RNOISE, where it survives flat_field
+    trace_half_width = float(min=5, default=21.0)  # Half width of the mask over the traces, pixels; the core of the SOSS profile ends there
+    source_sigma = float(min=2, default=4.5)  # Threshold above which field stars and zero orders are masked, in units of the noise
+    force = boolean(default=False)  # Subtract although the header says that a background was subtracted (S_BKDSUB or BKGSUB)
+    on_failure = option('skip', 'error', default='skip')  # If the background cannot be fitted: pass the data on untouched as SKIPPED, or stop
+    save_background = boolean(default=False)  # Save the background that was subtracted, with its error (_sossbkg.fits)
+    save_mask = boolean(default=False)  # Save which pixels the fit used, and why not the others (_sossmask.fits)
+    save_plots = boolean(default=False)  # Save a picture of the image before and after, the fit and the ranking of templates (_sossbkg.png)
+    save_combined_background = boolean(default=None)  # Of jwst's bkg_subtract; ignored
+    sigma = float(default=None)  # Of jwst's bkg_subtract; ignored
+    maxiters = integer(default=None)  # Of jwst's bkg_subtract; ignored
+    soss_source_percentile = float(default=None)  # Of jwst's bkg_subtract; ignored
+    soss_bkg_percentile = float_list(min=2, max=2, default=None)  # Of jwst's bkg_subtract; ignored
+    wfss_mmag_extract = float(default=None)  # Of jwst's bkg_subtract; ignored
+    wfss_mask = string(default=None)  # Of jwst's bkg_subtract; ignored
+    wfss_maxiter = integer(default=None)  # Of jwst's bkg_subtract; ignored
+    wfss_rms_stop = float(default=None)  # Of jwst's bkg_subtract; ignored
+    wfss_outlier_percent = float(default=None)  # Of jwst's bkg_subtract; ignored
+    """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
+
+    reference_file_types = ["bkg"]  # noqa: RUF012 (as every step of jwst has it)
+    optional_reference_types = ("pastasoss",)
+
+    def process(self, input: Any, background: Any = None, *_: Any) -> Any:  # noqa: A002
+        """Subtract the background.
+
+        Parameters
+        ----------
+        input : path, JwstDataModel, or list of them
+            The exposure, or its segments; a ``.json`` path is a level-2 association.
+        background : list of path or JwstDataModel, optional
+            Dedicated background exposures, as ``bkg_subtract`` gets them in a pipeline.
+        *_
+            Whatever else the step gets that this one is hooked to.
+
+        Returns
+        -------
+        JwstDataModel or list of JwstDataModel
+            The model, or one for each segment.
+
+        Raises
+        ------
+        SossInputError
+            If the input cannot be used.
+        """
+        self._check_parameters()
+        self._take_place_of_hooked_step()
+        given, dedicated = self._members(input, background)
+        models = [self._open(item) for item in given]
+        infos = [ExposureInfo.from_model(model) for model in models]
+        for info in infos:
+            check_usable(info)
+            self._check_not_subtracted(info)
+        check_same_exposure(infos)
+        paths = [str(item) for item in given if isinstance(item, str | Path)]
+        try:
+            result, library, trace_source = self._find(models, infos[0], dedicated)
+        except FitError as error:
+            self._skip(models, infos, str(error), paths)
+        else:
+            self._subtract(models, infos, result, library, trace_source, paths)
+        return models if self._is_series(input) else models[0]
+
+    def _check_parameters(self) -> None:
+        if self.scales is not None and self.template is None:
+            raise SossInputError(
+                "scales are given without template; say with template (counted from 0) which "
+                "one they belong to."
+            )
+        ignored = [name for name in _IGNORED if getattr(self, name, None) is not None]
+        if ignored:
+            log.info("Parameters of jwst's own step that have no meaning here: %s", ignored)
+
+    def _take_place_of_hooked_step(self) -> None:
+        """Keep ``bkg_subtract``, if this is a hook of it, from subtracting once more."""
+        parent = self.parent
+        if isinstance(parent, Pipeline) or getattr(parent, "class_alias", None) != "bkg_subtract":
+            return
+        if self.override_bkg is None:
+            self.override_bkg = parent.override_bkg
+        # A skipped step would overwrite S_BKDSUB; one that does nothing leaves it as it is.
+        parent.process = lambda model, *_: model
+        parent.prefetch_references = False
+        parent.skip = False
+        log.info("Taking the place of bkg_subtract, which subtracts nothing itself.")
+
+    @staticmethod
+    def _is_series(item: Any) -> bool:
+        """Tell whether an input stands for several files."""
+        if isinstance(item, str | Path):
+            return str(item).lower().endswith(".json")
+        return isinstance(item, Sequence)
+
+    def _members(self, item: Any, background: Any) -> tuple[list[Any], list[Any]]:
+        """List the segments and the dedicated background exposures."""
+        dedicated = [name for name in self.bkg_list or () if name]
+        hooked_elsewhere = self.parent is not None and not (
+            isinstance(self.parent, Pipeline)
+            or getattr(self.parent, "class_alias", None) == "bkg_subtract"
+        )
+        if isinstance(background, list | tuple) and not hooked_elsewhere:
+            dedicated += [member for member in background if member]
+        if not self._is_series(item):
+            return [item], dedicated
+        if isinstance(item, str | Path):
+            path = self.make_input_path(str(item))
+            self.check_file(path)
+            association = read_association(path)
+            given: list[Any] = list(association.science)
+            dedicated += association.background
+            log.info(
+                "Association %s: %d science and %d background members.",
+                association.name,
+                len(association.science),
+                len(association.background),
+            )
+            self.protect(*association.science, *association.background)
+        else:
+            given = list(item)
+        if not given:
+            raise SossInputError("The list of inputs is empty.")
+        self.set_primary_input(given[0])
+        if self.output_file is None:
+            self.output_use_model = True
+        return given, dedicated
+
+    def _open(self, item: Any) -> JwstDataModel:
+        model = self.prepare_output(item)
+        if not isinstance(model, JwstDataModel):
+            raise SossInputError(
+                f"The step needs rate or rateints, as files or data models, not {type(item).__name__}."
+            )
+        if isinstance(item, str | Path):
+            model.meta.filename = os.path.basename(item)
+        return model
+
+    def _check_not_subtracted(self, info: ExposureInfo) -> None:
+        if not info.subtracted:
+            return
+        if not self.force:
+            raise SossInputError(
+                f"A background was subtracted from {info.name} already (S_BKDSUB or BKGSUB in "
+                "its header); set force to subtract again."
+            )
+        log.warning("%s had a background subtracted already; subtracting again.", info.name)
+
+    def _options(self) -> FitOptions:
+        return FitOptions(
+            trace_half_width=self.trace_half_width,
+            source_sigma=self.source_sigma,
+            combine=self.combine,
+            template=self.template,
+        )
+
+    def _find(
+        self, models: Sequence[JwstDataModel], info: ExposureInfo, dedicated: Sequence[Any]
+    ) -> tuple[BackgroundResult, BackgroundLibrary, str]:
+        """Combine, get templates and traces, and fit."""
+        window = info.window
+        library = self._library(models[0], info, window, dedicated)
+        if self.template is not None and self.template >= len(library.images):
+            raise SossInputError(
+                f"template {self.template} was asked for, but {library.source} has only "
+                f"{len(library.images)}, counted from 0."
+            )
+        pastasoss = self.get_optional_reference(models[0], "pastasoss")
+        source = products.trace_source(pastasoss)
+        log.info("Trace positions: %s, PWCPOS %.4f degrees.", source, info.angle)
+        if info.pwcpos is None:
+            log.warning("%s has no PWCPOS; taking the commanded angle.", info.name)
+        traces = trace_positions(info.angle, str(info.filter), pastasoss)
+        segments = [ModelIntegrations(model) for model in models]
+        total = sum(segment.shape[0] for segment in segments)
+        log.info("Combining %d integrations of %d file(s).", total, len(models))
+        with Progress("combining", total) as progress:
+            combined = combine_exposure(segments, progress)
+        log.info("Fitting %d templates.", len(library.images))
+        result = find_background(
+            combined, window.strip_rows, library.images, traces, self._options(), self.scales
+        )
+        for line in products.summary_lines(result, library):
+            log.info("%s", line)
+        return result, library, source
+
+    def _library(
+        self,
+        model: JwstDataModel,
+        info: ExposureInfo,
+        window: Window,
+        dedicated: Sequence[Any],
+    ) -> BackgroundLibrary:
+        reference = self.get_reference_file(model, "bkg")
+        library = None
+        if not (isinstance(reference, str) and reference in ("", "N/A")):
+            library = read_library(reference, window, str(info.filter))
+            log.info("%d templates from %s.", len(library.images), library.source)
+            if not library.filter_known:
+                log.warning("%s does not say which filter it is for.", library.source)
+            if library.n_filled:
+                log.info(
+                    "%d template pixels without a usable value were filled from their row.",
+                    library.n_filled,
+                )
+        if dedicated:
+            library = self._with_dedicated(library, info, window, dedicated)
+        if library is None:
+            raise FitError("there is no bkg reference file for these data (N/A)")
+        return library
+
+    def _with_dedicated(
+        self,
+        library: BackgroundLibrary | None,
+        info: ExposureInfo,
+        window: Window,
+        dedicated: Sequence[Any],
+    ) -> BackgroundLibrary:
+        """Make one more template of dedicated exposures."""
+        images, names = [], []
+        for item in dedicated:
+            model = item if isinstance(item, JwstDataModel) else self._open_dedicated(item)
+            other = ExposureInfo.from_model(model)
+            check_usable(other)
+            part = other.window.part(window)
+            if str(other.filter).upper() != str(info.filter).upper() or part is None:
+                raise SossInputError(
+                    f"The background exposure {other.name} (filter {other.filter}, "
+                    f"{other.window}) does not fit {info.name} (filter {info.filter}, {window})."
+                )
+            if other.subtracted:
+                raise SossInputError(
+                    f"A background was subtracted from the background exposure {other.name} "
+                    "already; it needs to be there."
+                )
+            images.append(combine_exposure([ModelIntegrations(model)]).image[part])
+            names.append(other.name)
+            if model is not item:
+                model.close()
+        try:
+            template = dedicated_template(images)
+        except ValueError as error:
+            raise SossInputError(f"No template from {', '.join(names)}: {error}.") from error
+        image, _ = repair_templates(template.image[None], window, ", ".join(names))
+        log.info(
+            "One more template from %d background exposure(s): %s; masked %s per cent.",
+            len(names),
+            ", ".join(names),
+            "/".join(f"{100 * share:.0f}" for share in template.masked),
+        )
+        return with_candidate(library, image[0], f"dedicated ({len(names)})", ", ".join(names))
+
+    def _open_dedicated(self, item: str | Path) -> JwstDataModel:
+        path = self.make_input_path(str(item))
+        self.check_file(path)
+        self.protect(path)
+        return datamodels.open(path)
+
+    def _subtract(
+        self,
+        models: Sequence[JwstDataModel],
+        infos: Sequence[ExposureInfo],
+        result: BackgroundResult,
+        library: BackgroundLibrary,
+        trace_source: str,
+        paths: Sequence[str],
+    ) -> None:
+        """Subtract in place, and write down what was done."""
+        series = result.series(self.per_integration)
+        factors = []
+        with Progress("subtracting", result.combined.n_integrations) as progress:
+            for model in models:
+                factors.append(products.subtract(ModelIntegrations(model), series, progress))
+                if self.add_scale_error:
+                    products.add_error(model, result.error_image())
+        log.info(
+            "Subtracted %.3f DN/s left and %.3f DN/s right of the break from %s.",
+            *result.levels,
+            ", ".join(info.name for info in infos),
+        )
+        cards = products.cards(result, library, trace_source, self.per_integration)
+        meta = products.metadata(result, library, trace_source, self._recorded_options())
+        for model, factor in zip(models, factors, strict=True):
+            if self.per_integration:
+                meta = {**meta, "integration_factors": factor[0], "integration_errors": factor[1]}
+            self.record(model, cal_step="bkg_subtract", cards=cards, meta=meta, inputs=paths)
+        self._save_side_products(models[0], result, library, infos[0])
+
+    def _recorded_options(self) -> Mapping[str, Any]:
+        return {name: getattr(self, name) for name in _RECORDED_OPTIONS}
+
+    def _skip(
+        self,
+        models: Sequence[JwstDataModel],
+        infos: Sequence[ExposureInfo],
+        reason: str,
+        paths: Sequence[str],
+    ) -> None:
+        sentence = f"No background was subtracted from {infos[0].name}: {reason}."
+        if self.on_failure == "error":
+            raise SossInputError(sentence)
+        log.warning("SKIPPED. %s", sentence)
+        for model in models:
+            self.record(
+                model,
+                cal_step="bkg_subtract",
+                status="SKIPPED",
+                cards=products.skipped_cards(reason),
+                meta={"reason": reason, "options": self._recorded_options()},
+                inputs=paths,
+            )
+
+    def _save_side_products(
+        self,
+        model: JwstDataModel,
+        result: BackgroundResult,
+        library: BackgroundLibrary,
+        info: ExposureInfo,
+    ) -> None:
+        if self.save_background:
+            with products.background_model(model, result) as image:
+                self.save_model(image, suffix="sossbkg", force=True)
+        if self.save_mask:
+            with self.side_product("sossmask") as path:
+                products.write_mask(path, result, model.meta.filename)
+        if self.save_plots:
+            with self.side_product("sossbkg", ".png") as path:
+                products.figure(result, library, info.name).savefig(path, dpi=110)

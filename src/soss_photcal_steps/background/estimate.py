@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from soss_photcal_steps.background.fit import LinearFit, NormalEquations, robust_weights
 from soss_photcal_steps.background.select import (
@@ -14,7 +15,14 @@ from soss_photcal_steps.background.select import (
     library_modes,
     probabilities,
 )
-from soss_photcal_steps.background.sky import Blocks, Sky, bad_pixels, bin_sky, make_blocks
+from soss_photcal_steps.background.sky import (
+    ROWS_PER_BIN,
+    Blocks,
+    Sky,
+    bad_pixels,
+    bin_sky,
+    make_blocks,
+)
 from soss_photcal_steps.background.sources import find_sources
 from soss_photcal_steps.background.templates import TemplateSet
 from soss_photcal_steps.background.wings import (
@@ -53,7 +61,7 @@ class FitOptions:
     trace_half_width : float
         Half width of the mask over the traces, pixels.
     block_height, block_width : int
-        Size of a block, lines and columns.
+        Size of a block, lines of bins and columns.
     prior : WingPrior
         Prior of the wings.
     wing_floor, level_floor : float
@@ -81,7 +89,7 @@ class FitOptions:
     """
 
     trace_half_width: float = 21.0
-    block_height: int = 16
+    block_height: int = 8
     block_width: int = 48
     prior: WingPrior = field(default_factory=WingPrior)
     wing_floor: float = 0.03
@@ -339,7 +347,20 @@ def fit_background(
     FitError
         If there is not enough sky, or the fit does not make sense.
     """
-    options = options or FitOptions()
+    # The matrices are so small that threads only wait for each other.
+    with threadpool_limits(limits=1, user_api="blas"):
+        return _fit(image, error, good, rows, templates, traces, options or FitOptions())
+
+
+def _fit(
+    image: np.ndarray,
+    error: np.ndarray,
+    good: np.ndarray,
+    rows: np.ndarray,
+    templates: TemplateSet,
+    traces: dict[int, np.ndarray],
+    options: FitOptions,
+) -> BackgroundFit:
     lines = np.asarray(rows, float)
     good = good & np.isfinite(image) & templates.valid
     good &= ~bad_pixels(image, good, error)
@@ -350,7 +371,7 @@ def fit_background(
     weight = sky.weight
     columns = np.array([g.column for g in templates.geometry])
     blocks = make_blocks(
-        lines, sky.value.shape[1], templates.factor, (columns.min(), columns.max()),
+        sky.rows, sky.value.shape[1], templates.factor, (columns.min(), columns.max()),
         options.block_height, options.block_width,
     )  # fmt: skip
     if not (weight > 0).any():
@@ -370,10 +391,10 @@ def fit_background(
     for iteration in range(3):
         last = iteration == 2
         lights = trace_light(image - background, good, lines, traces)
-        geometry = wing_field(sky, lights) if far is None else wing_field(sky, lights, far)
+        geometry = wing_field(sky, lights, far)
         active = np.where(source, 0, weight)
         means = _block_means(sky, blocks, active, templates, geometry, options.prior, modes)
-        solution = _solve(means, options, solution, 4 if last else 3, iteration > 0)
+        solution = _solve(means, options, solution, 4 if last else 3, last)
         far = far_wing(means.basis, solution.coefficients)
         best = solution.best
         amplitudes = solution.fits[best].amplitudes
@@ -404,6 +425,12 @@ def _parts(means: _Blocks, blocks: Blocks) -> np.ndarray:
     return part
 
 
+def _unbin(values: np.ndarray, n_rows: int) -> np.ndarray:
+    """Rows as in the image again."""
+    whole = np.repeat(values, ROWS_PER_BIN, axis=0)
+    return np.pad(whole, ((0, n_rows - len(whole)), (0, 0)), mode="edge")
+
+
 def _unseen_sources(solution: _Solution, means: _Blocks) -> tuple[np.ndarray, np.ndarray]:
     """Light of sources too faint to be masked, left and right, and the error that it leaves.
 
@@ -429,6 +456,7 @@ def _unseen_sources(solution: _Solution, means: _Blocks) -> tuple[np.ndarray, np
 
 
 def _conclude(solution, means, templates, modes, options, sky, blocks, active, wing, lights, residual, source):
+    n_rows = len(templates.valid)
     t = solution.residual / np.sqrt(solution.variance)
     w = solution.robust
     chi = float((w * t * t).sum() / max(w.sum(), 1))
@@ -479,7 +507,7 @@ def _conclude(solution, means, templates, modes, options, sky, blocks, active, w
         chosen.weights * shift / templates.levels, chosen.tilt, best, combined,
         chosen.levels * shift / levels, scatter / np.outer(levels, levels), chosen.levels * shift,
         cost, evidence, float(gain), used / np.maximum(side.sum(axis=(1, 2)), 1),
-        active > 0, chi, wing, sky, tuple(lights),
+        _unbin(active > 0, n_rows), chi, _unbin(wing, n_rows), sky, tuple(lights),
         dict(means=means, solution=solution, blocks=blocks, residual=residual, source=source, weight=sky.weight, names=means.basis.names, coef=solution.coefficients, factors=solution.factors,
         unseen=unseen, doubt=doubt, prob=probability, post=chosen.covariance, jack=resampled, wing_level=wing_level),
     )  # fmt: skip

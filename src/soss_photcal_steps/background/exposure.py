@@ -7,7 +7,7 @@ and files that are streamed take the same way, and no cube is held twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -207,14 +207,12 @@ def fit_lines(rows: np.ndarray) -> np.ndarray:
     return np.flatnonzero(strip | (lines % _FULL_FRAME_STEP == 0))
 
 
-def _select_lines(templates: TemplateSet, lines: np.ndarray) -> TemplateSet:
-    return replace(
-        templates,
-        images=templates.images[:, lines],
-        geometry=tuple(replace(g, column=g.column[lines]) for g in templates.geometry),
-        binned=templates.binned[:, :, lines],
-        valid=templates.valid[lines],
-    )
+def _unbin(binned: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Give every pixel the value of its bin; what is left over at the ends that of the last."""
+    rows, columns = shape[0] // binned.shape[0], shape[1] // binned.shape[1]
+    whole = np.repeat(np.repeat(binned, rows, axis=0), columns, axis=1)
+    missing = shape[0] - whole.shape[0], shape[1] - whole.shape[1]
+    return np.pad(whole, ((0, missing[0]), (0, missing[1])), mode="edge")
 
 
 @dataclass(frozen=True)
@@ -324,11 +322,9 @@ class BackgroundResult:
         """
         mask = np.full(self.background.shape, 4, np.uint8)
         image, error = self.combined.image[self.lines], self.combined.error[self.lines]
-        good = np.isfinite(image) & self.templates.valid[self.lines]
+        good = np.isfinite(image) & self.templates.valid
         good &= ~bad_pixels(image, good, error)
-        bins = np.repeat(self.fit.sky_mask, self.templates.factor, axis=1)
-        used = np.zeros(image.shape, bool)
-        used[:, : bins.shape[1]] = bins
+        used = _unbin(self.fit.sky_mask, image.shape)
         near = self.trace_distance()[self.lines] <= self.trace_half_width
         part = np.where(used, np.uint8(0), np.uint8(3))
         part[near] = 2
@@ -344,8 +340,7 @@ class BackgroundResult:
         ndarray
             Shape (n_lines, nx), DN/s.
         """
-        image = np.repeat(self.fit.wing, self.templates.factor, axis=1)
-        return image[:, : self.background.shape[1]]
+        return _unbin(self.fit.wing, (len(self.lines), self.background.shape[1]))
 
     def series(self, per_integration: bool) -> ScaleSeries:
         """Give what each integration's background is made with.
@@ -458,12 +453,12 @@ def find_background(
         If the background cannot be fitted, or the fit cannot be trusted.
     """
     rows = np.asarray(rows)
-    try:
-        templates = prepare_templates(images)
-    except ValueError as error:
-        raise FitError(str(error)) from error
     lines = fit_lines(rows)
     whole = len(lines) == len(rows)
+    try:
+        templates = prepare_templates(images, select=None if whole else lines)
+    except ValueError as error:
+        raise FitError(str(error)) from error
     good = np.isfinite(combined.image)
     try:
         fit = fit_background(
@@ -471,7 +466,7 @@ def find_background(
             combined.error if whole else combined.error[lines],
             good if whole else good[lines],
             rows[lines],
-            templates if whole else _select_lines(templates, lines),
+            templates,
             traces,
             options,
         )

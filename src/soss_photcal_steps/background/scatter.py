@@ -12,7 +12,7 @@ import math
 import numpy as np
 from scipy import fft
 
-__all__ = ["round_difference"]
+__all__ = ["ZONE_EDGES", "round_difference"]
 
 _CELL = 8
 _MARGIN = 480

@@ -13,12 +13,24 @@ from scipy.ndimage import median_filter
 
 from soss_photcal_steps.background.combine import group_median
 
-__all__ = ["Blocks", "Sky", "smooth_over_blocks", "bad_pixels", "bin_columns", "bin_sky", "make_blocks"]
+__all__ = [
+    "ROWS_PER_BIN",
+    "Blocks",
+    "Sky",
+    "bad_pixels",
+    "bin_columns",
+    "bin_rows",
+    "bin_sky",
+    "make_blocks",
+    "smooth_over_blocks",
+]
+
+ROWS_PER_BIN = 2
 
 
 @dataclass(frozen=True)
 class Sky:
-    """An image with its columns binned.
+    """An image in bins of some columns and rows.
 
     Attributes
     ----------
@@ -29,7 +41,7 @@ class Sky:
     variance : ndarray
         Variance of `value`, shape (ny, nb), (DN/s)^2.
     rows : ndarray
-        Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
+        Mean row of each line of bins in the coordinates of SUBSTRIP256, shape (ny,).
     columns : ndarray
         Mean column of each bin, shape (nb,).
     factor : int
@@ -127,7 +139,11 @@ def bin_columns(image: np.ndarray, good: np.ndarray, factor: int) -> tuple[np.nd
     nx = image.shape[-1] // factor * factor
     shape = (*image.shape[:-1], nx // factor, factor)
     kept = good[..., :nx]
-    count = kept.reshape(*good.shape[:-1], nx // factor, factor).sum(axis=-1, dtype=np.float32)
+    flags = kept.reshape(*good.shape[:-1], nx // factor, factor).view(np.uint8)
+    number = flags[..., 0].copy()
+    for k in range(1, factor):
+        number += flags[..., k]
+    count = number.astype(np.float32)
     values = image[..., :nx]
     if not kept.all():
         values = np.where(kept, values, np.float32(0))
@@ -136,6 +152,26 @@ def bin_columns(image: np.ndarray, good: np.ndarray, factor: int) -> tuple[np.nd
     for k in range(1, factor):
         total += values[..., k]
     return total / np.maximum(count, 1), count
+
+
+def bin_rows(mean: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average neighbouring lines, `ROWS_PER_BIN` at a time.
+
+    Parameters
+    ----------
+    mean, count : ndarray
+        Means and the number of pixels in each, shape (..., ny, nb).
+
+    Returns
+    -------
+    mean, count : ndarray
+        Shape (..., ny // ROWS_PER_BIN, nb); lines that fill no bin are left out.
+    """
+    ny = mean.shape[-2] // ROWS_PER_BIN * ROWS_PER_BIN
+    groups = [slice(k, ny, ROWS_PER_BIN) for k in range(ROWS_PER_BIN)]
+    total = sum(count[..., g, :] for g in groups)
+    weighted = sum(mean[..., g, :] * count[..., g, :] for g in groups)
+    return weighted / np.maximum(total, 1), total
 
 
 def bin_sky(
@@ -159,13 +195,14 @@ def bin_sky(
     Sky
         The binned image.
     """
-    value, weight = bin_columns(image, good, factor)
+    value, weight = bin_rows(*bin_columns(image, good, factor))
     usable = good & np.isfinite(error) & (error > 0)
-    variance, n = bin_columns(error * error, usable, factor)
+    variance, n = bin_rows(*bin_columns(error * error, usable, factor))
     typical = np.median(variance[n > 0]) if (n > 0).any() else 1.0
     variance = np.where(n > 0, variance, typical) / np.maximum(weight, 1)
     columns = (np.arange(value.shape[1]) + 0.5) * factor - 0.5
-    return Sky(value, weight, variance, np.asarray(rows, float), columns, factor)
+    lines = np.asarray(rows, float)[: len(value) * ROWS_PER_BIN].reshape(-1, ROWS_PER_BIN)
+    return Sky(value, weight, variance, lines.mean(axis=1), columns, factor)
 
 
 def make_blocks(
@@ -173,7 +210,7 @@ def make_blocks(
     n_bins: int,
     factor: int,
     break_columns: tuple[float, float],
-    height: int = 16,
+    height: int = 8,
     width: int = 48,
 ) -> Blocks:
     """Lay out the blocks.

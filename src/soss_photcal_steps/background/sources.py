@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter1d, uniform_filter
 
-from soss_photcal_steps.background.sky import Blocks, Sky, smooth_over_blocks
+from soss_photcal_steps.background.sky import ROWS_PER_BIN, Blocks, Sky, smooth_over_blocks
 
 __all__ = ["find_sources"]
 
-# Boxes that sources are looked for in: lines and bins.
-_KERNELS = ((3, 1), (9, 2), (23, 3), (23, 24))
+# Boxes that sources are looked for in: lines of bins and bins.
+_KERNELS = ((2, 1), (5, 2), (11, 3), (11, 24))
 
 # Halos: significance over the threshold, and how far the mask is grown, pixels.
 _HALOS = ((8.0, 12), (60.0, 26), (400.0, 44))
@@ -78,7 +78,7 @@ def find_sources(
     for _ in range(2):
         active = used & ~found
         local = smooth_over_blocks(residual, np.where(active, weight, 0), blocks)
-        local = gaussian_filter(local, (8, 6))
+        local = gaussian_filter(local, (4, 6))
         signal = np.where(used, (residual - local) * inverse, 0).astype(np.float32)
         fresh = np.zeros_like(found)
         for (lines, bins), norm in zip(_KERNELS, norms, strict=True):
@@ -87,14 +87,14 @@ def find_sources(
             level = np.abs(significance[active])
             noise = max(np.median(level[::7]) * 1.48, 1.0) if level.size else 1.0
             hit = significance > n_sigma * noise
-            if lines <= 3:
+            if lines <= 2:
                 hit |= significance < -n_sigma * noise
             if hit.any():
                 fresh |= grow(hit, lines | 1, (bins // 2) | 1)
                 for factor, reach in _HALOS:
                     bright = significance > factor * n_sigma * noise
                     if bright.any():
-                        fresh |= grow(bright, lines + 2 * reach, bins // 2 + 2 * reach // sky.factor)
+                        fresh |= grow(bright, lines + 2 * reach // ROWS_PER_BIN, bins // 2 + 2 * reach // sky.factor)
         fresh &= ~found
         found |= fresh
         if not fresh.any():

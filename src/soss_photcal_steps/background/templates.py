@@ -13,7 +13,7 @@ from soss_photcal_steps.background.breaks import (
     find_break,
     right_fraction,
 )
-from soss_photcal_steps.background.sky import bin_columns
+from soss_photcal_steps.background.sky import ROWS_PER_BIN, bin_columns, bin_rows
 
 __all__ = ["ShapeModes", "TemplateSet", "prepare_templates", "shape_modes", "tilt_shapes"]
 
@@ -64,8 +64,9 @@ class TemplateSet:
             Shape (n_rows, n_columns), DN/s, constant within a bin.
         """
         binned = np.tensordot(np.asarray(levels, np.float32), self.binned[index], 1)
-        whole = np.repeat(binned, self.factor, axis=1)
-        return np.pad(whole, ((0, 0), (0, n_columns - whole.shape[1])), mode="edge")
+        whole = np.repeat(np.repeat(binned, self.factor, axis=1), ROWS_PER_BIN, axis=0)
+        missing = len(self.valid) - whole.shape[0], n_columns - whole.shape[1]
+        return np.pad(whole, ((0, missing[0]), (0, missing[1])), mode="edge")
 
     def background(self, weights: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
         """Background as a sum of templates.
@@ -152,7 +153,7 @@ def prepare_templates(
     n_bins = nx // factor
     valid = np.ones((len(lines), nx), bool)
     geometries = []
-    binned = np.zeros((n, 2, len(lines), n_bins), dtype=np.float32)
+    binned = np.zeros((n, 2, len(lines) // ROWS_PER_BIN, n_bins), dtype=np.float32)
     levels = np.zeros((n, 2))
     for k, image in enumerate(images):
         usable = np.isfinite(image) & (image > 0)
@@ -175,12 +176,13 @@ def prepare_templates(
         share = np.zeros_like(whole)
         share[:, edge.stop :] = 1
         share[:, edge] = bin_columns(part, used[:, first:last], factor)[0]
-        binned[k, 1] = right
-        binned[k, 0] = whole - right
+        binned[k, 1], _ = bin_rows(right, count)
+        binned[k, 0] = bin_rows(whole, count)[0] - binned[k, 1]
+        share, count = bin_rows(share, count)
         n_right = (share * count).sum(dtype=float)
         n_left = count.sum(dtype=float) - n_right
         levels[k, 0] = (binned[k, 0] * count).sum(dtype=float) / max(n_left, 1)
-        levels[k, 1] = (right * count).sum(dtype=float) / max(n_right, 1)
+        levels[k, 1] = (binned[k, 1] * count).sum(dtype=float) / max(n_right, 1)
         if levels[k, 0] <= 0 or levels[k, 1] <= 0:
             raise ValueError(
                 f"template {k} has no positive values on one side of the break near column 705"

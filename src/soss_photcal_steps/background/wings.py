@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soss_photcal_steps.background.scatter import round_difference
+from soss_photcal_steps.background.scatter import ZONE_EDGES, round_difference
 from soss_photcal_steps.background.sky import Blocks, Sky
 
 __all__ = ["TraceLight", "WingBasis", "WingPrior", "trace_light", "wing_basis"]
@@ -331,7 +331,7 @@ def reference_wing(distance: np.ndarray) -> np.ndarray:
 def wing_field(
     sky: Sky,
     lights: list[TraceLight],
-    far: tuple[float, float] = (FAR_STRENGTH, FAR_SLOPE),
+    far: tuple[float, float] | None = None,
 ) -> WingField:
     """Where each bin lies with respect to the traces.
 
@@ -341,8 +341,9 @@ def wing_field(
         The binned image.
     lights : list of TraceLight
         The traces.
-    far : tuple of float
-        Strength and slope of the wing beyond 30 pixels, as known so far.
+    far : tuple of float, optional
+        Strength and slope of the wing beyond 30 pixels, as known so far; light spread
+        along the dispersion is left out where they are not given.
 
     Returns
     -------
@@ -372,10 +373,12 @@ def wing_field(
         part[k] = position - lower
         light[k] = item.brightness[at]
         outside.extend((k, shape[at]) for shape in _hidden_shapes(item))
-    spread = round_difference(
-        [item.brightness for item in lights], [item.rows for item in lights],
-        sky.rows, sky.columns, *far,
-    )  # fmt: skip
+    spread = np.zeros((len(ZONE_EDGES) - 1, ny, nb))
+    if far is not None:
+        spread = round_difference(
+            [item.brightness for item in lights], [item.rows for item in lights],
+            sky.rows, sky.columns, *far,
+        )  # fmt: skip
     return WingField(
         tuple(lights), node, part, above, distance, light, spread,
         reference_wing(distance), tuple(outside),

@@ -53,7 +53,9 @@ def _band_edges(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ny, nx = template.shape
     starts = np.arange(0, ny, _BAND_ROWS)
-    centres, columns, heights = [], [], []
+    centres: list[float] = []
+    columns: list[float] = []
+    heights: list[float] = []
     slope = 0.0
     # The subarrays lie at the top of the detector: begin there and follow the tilt.
     for start in starts[::-1]:

@@ -169,7 +169,7 @@ class ImageCombiner:
         self._n += n
 
     def result(self) -> CombinedImage:
-        """Combined image of all groups added so far.
+        """Return the combined image of all groups added so far.
 
         Returns
         -------

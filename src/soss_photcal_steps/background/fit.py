@@ -15,7 +15,9 @@ from scipy.linalg.lapack import dpotrf, dtrtrs
 __all__ = ["LinearFit", "NormalEquations", "robust_weights"]
 
 
-def robust_weights(residual: np.ndarray, sigma: np.ndarray, low: float = 3.0, high: float = 2.0) -> np.ndarray:
+def robust_weights(
+    residual: np.ndarray, sigma: np.ndarray, low: float = 3.0, high: float = 2.0
+) -> np.ndarray:
     """Weights of blocks by their residuals, harder on what is too bright.
 
     Contaminants only add light, so a positive residual loses weight sooner.

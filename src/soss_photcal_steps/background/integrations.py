@@ -121,7 +121,9 @@ def integration_scaler(
         Ready to be applied to each integration.
     """
     background = left + right
-    pixels = np.flatnonzero(sky_pixels & np.isfinite(image) & np.isfinite(variance) & (variance > 0))
+    pixels = np.flatnonzero(
+        sky_pixels & np.isfinite(image) & np.isfinite(variance) & (variance > 0)
+    )
     spread = variance.reshape(-1)[pixels]
     trace = np.flatnonzero(trace_pixels & np.isfinite(image))
     flat = image.reshape(-1)

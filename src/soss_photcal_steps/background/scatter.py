@@ -126,4 +126,3 @@ def round_difference(
         fine = _upsample(spread, row_centres, rows)
         result[zone] = _upsample(fine.T, column_centres, columns).T
     return result
-

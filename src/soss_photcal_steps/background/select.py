@@ -87,7 +87,12 @@ class LibraryModes:
 
 
 def library_modes(
-    templates: TemplateSet, blocks: Blocks, count: int, width: float, n_tilts: int, tilt_sigma: float
+    templates: TemplateSet,
+    blocks: Blocks,
+    count: int,
+    width: float,
+    n_tilts: int,
+    tilt_sigma: float,
 ) -> LibraryModes | None:
     """Principal components of both sides of a library.
 
@@ -122,7 +127,9 @@ def library_modes(
         vectors.append(modes.vectors)
         sides.append(np.full(len(modes.sigma), side))
         sigmas.append(modes.sigma * width)
-    return LibraryModes(np.concatenate(vectors), np.concatenate(sides), np.concatenate(sigmas), n_tilts, tilt_sigma)
+    return LibraryModes(
+        np.concatenate(vectors), np.concatenate(sides), np.concatenate(sigmas), n_tilts, tilt_sigma
+    )
 
 
 def probabilities(log_evidence: np.ndarray, temperature: float) -> np.ndarray:
@@ -198,7 +205,9 @@ def average_models(
     """
     n = len(fits)
     weights, tilt = np.zeros((n, 2)), None
-    levels = np.array([f.amplitudes[:2] for f in fits] + ([mixture.amplitudes[:2]] if mixture else []))
+    levels = np.array(
+        [f.amplitudes[:2] for f in fits] + ([mixture.amplitudes[:2]] if mixture else [])
+    )
     for k in np.flatnonzero(probability[:n]):
         weights[k] += probability[k] * fits[k].amplitudes
     if mixture is not None and modes is not None and probability[n] > 0:

@@ -86,7 +86,9 @@ class Blocks:
         return total.reshape(*total.shape[:-2], -1)
 
 
-def bad_pixels(image: np.ndarray, good: np.ndarray, error: np.ndarray, n_sigma: float = 6.0) -> np.ndarray:
+def bad_pixels(
+    image: np.ndarray, good: np.ndarray, error: np.ndarray, n_sigma: float = 6.0
+) -> np.ndarray:
     """Find single pixels that stand out from their neighbours.
 
     Parameters
@@ -169,8 +171,8 @@ def bin_rows(mean: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """
     ny = mean.shape[-2] // ROWS_PER_BIN * ROWS_PER_BIN
     groups = [slice(k, ny, ROWS_PER_BIN) for k in range(ROWS_PER_BIN)]
-    total = sum(count[..., g, :] for g in groups)
-    weighted = sum(mean[..., g, :] * count[..., g, :] for g in groups)
+    total = np.sum([count[..., g, :] for g in groups], axis=0)
+    weighted = np.sum([mean[..., g, :] * count[..., g, :] for g in groups], axis=0)
     return weighted / np.maximum(total, 1), total
 
 

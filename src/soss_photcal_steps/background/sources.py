@@ -94,7 +94,11 @@ def find_sources(
                 for factor, reach in _HALOS:
                     bright = significance > factor * n_sigma * noise
                     if bright.any():
-                        fresh |= grow(bright, lines + 2 * reach // ROWS_PER_BIN, bins // 2 + 2 * reach // sky.factor)
+                        fresh |= grow(
+                            bright,
+                            lines + 2 * reach // ROWS_PER_BIN,
+                            bins // 2 + 2 * reach // sky.factor,
+                        )
         fresh &= ~found
         found |= fresh
         if not fresh.any():

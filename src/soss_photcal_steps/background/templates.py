@@ -65,7 +65,7 @@ class TemplateSet:
         """
         binned = np.tensordot(np.asarray(levels, np.float32), self.binned[index], 1)
         whole = np.repeat(np.repeat(binned, self.factor, axis=1), ROWS_PER_BIN, axis=0)
-        missing = len(self.valid) - whole.shape[0], n_columns - whole.shape[1]
+        missing = (len(self.valid) - len(whole), n_columns - whole.shape[1])
         return np.pad(whole, ((0, missing[0]), (0, missing[1])), mode="edge")
 
     def background(self, weights: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
@@ -84,19 +84,18 @@ class TemplateSet:
         ndarray
             Shape (ny, nx), float32, DN/s.
         """
-        total = np.zeros(self.images.shape[1:], dtype=np.float32)
-        for image, geometry, (left, right) in zip(
-            self.images, self.geometry, weights, strict=True
-        ):
+        _, ny, nx = self.images.shape
+        total = np.zeros((ny, nx), dtype=np.float32)
+        for image, geometry, (left, right) in zip(self.images, self.geometry, weights, strict=True):
             if left == 0 and right == 0:
                 continue
-            fraction = right_fraction(geometry, image.shape[1])
+            fraction = right_fraction(geometry, nx)
             total += image * (np.float32(left) + np.float32(right - left) * fraction)
         if tilt is not None and np.any(tilt):
-            shapes = tilt_shapes(np.arange(total.shape[1]), np.asarray(tilt).shape[1])
+            shapes = tilt_shapes(np.arange(nx), np.asarray(tilt).shape[1])
             along = np.einsum("sd,sdx->sx", tilt, shapes).astype(np.float32)
             main = int(np.argmax(np.abs(weights).sum(axis=1)))
-            fraction = right_fraction(self.geometry[main], total.shape[1])
+            fraction = right_fraction(self.geometry[main], nx)
             total *= 1 + along[0] + (along[1] - along[0]) * fraction
         return total
 

@@ -32,7 +32,9 @@ def _profile(axis, position, data, background, wing, mask, along: int, width: in
     sky = _mean_over(background, mask, along, width)
     total = sky + _mean_over(wing, mask, along, width)
     axis.plot(centre, measured, ".", color=_DATA, markersize=4, label="data, sky pixels")
-    axis.plot(centre, total, "-", color=_MODEL, linewidth=1.2, label="background + wings of the star")
+    axis.plot(
+        centre, total, "-", color=_MODEL, linewidth=1.2, label="background + wings of the star"
+    )
     axis.plot(centre, sky, "-", color=_SKY, linewidth=1.2, label="background")
     axis.set_ylabel("DN/s")
     axis.grid(alpha=0.3)

@@ -1,0 +1,215 @@
+"""From the fits of all templates to one background with its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations
+from soss_photcal_steps.background.model import BlockMeans, Solution
+from soss_photcal_steps.background.options import FitOptions
+from soss_photcal_steps.background.select import (
+    LibraryModes,
+    Selection,
+    average_models,
+    jackknife,
+    probabilities,
+)
+from soss_photcal_steps.background.sky import Blocks
+
+__all__ = ["Conclusion", "FitError", "conclude"]
+
+# Relative error of the levels that no fit is trusted beyond.
+SMALLEST_ERROR = 4e-4
+
+
+class FitError(ValueError):
+    """The background cannot be fitted; the message says why."""
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """The background that is subtracted, and how good it is.
+
+    Attributes
+    ----------
+    selection : Selection
+        Weights, levels and covariance.
+    best : int
+        Best single template, counted from 0.
+    combined : bool
+        Whether more than one template is used.
+    cost, log_evidence : ndarray
+        Goodness of each template alone.
+    gain : float
+        Log evidence of the combination over that of the best template; -inf if not tried.
+    probability : ndarray
+        Share of each template and, if it was tried, of the combination.
+    unseen : ndarray
+        Light of faint sources taken off the levels, left and right, DN/s.
+    chi_square : float
+        Reduced chi square of the blocks.
+    """
+
+    selection: Selection
+    best: int
+    combined: bool
+    cost: np.ndarray
+    log_evidence: np.ndarray
+    gain: float
+    probability: np.ndarray
+    unseen: np.ndarray
+    chi_square: float
+
+
+def _parts(means: BlockMeans, blocks: Blocks) -> np.ndarray:
+    """Parts of the image for the jackknife: four ranges of columns by two of rows a side."""
+    column, row = blocks.columns[means.used], blocks.rows[means.used]
+    part = np.zeros(len(column), int)
+    for side in (False, True):
+        here = means.right == side
+        if not here.any():
+            continue
+        edges = np.quantile(column[here], [0.25, 0.5, 0.75])
+        place = np.searchsorted(edges, column[here])
+        upper = row[here] > np.median(row[here])
+        part[here] = 8 * side + 2 * place + upper
+    return part
+
+
+def _unseen_sources(solution: Solution, means: BlockMeans) -> tuple[np.ndarray, np.ndarray]:
+    """Light of sources too faint to be masked, left and right, and the error that it leaves.
+
+    Sources make the distribution of the block means lopsided: their mean exceeds their
+    median.  What the median itself still holds is of the same size.
+    """
+    typical = solution.variance < 4 * np.median(solution.variance)
+    light, doubt = np.zeros(2), np.zeros(2)
+    for side in (0, 1):
+        here = (means.right == side) & typical
+        if here.sum() < 20:
+            continue
+        residual = solution.residual[here]
+        middle = np.median(residual)
+        spread = 1.48 * np.median(np.abs(residual - middle))
+        noise = np.median(means.noise[here])
+        bounded = np.clip(residual - middle, -6 * spread, 6 * spread)
+        light[side] = max(bounded.mean(), 0.0)
+        excess = np.sqrt(max(spread**2 - noise, 0.0))
+        doubt[side] = np.hypot(0.8 * light[side], 0.5 * excess)
+    return light, doubt
+
+
+def _combination(
+    means: BlockMeans,
+    blocks: Blocks,
+    modes: LibraryModes,
+    variance: np.ndarray,
+    prior: tuple[np.ndarray, np.ndarray],
+    levels: np.ndarray,
+) -> tuple[LinearFit, np.ndarray]:
+    """Fit the combination of the library; also the variance of its amplitudes' priors."""
+    size = np.maximum(np.abs(levels), 1e-3 * np.abs(levels).max())[modes.prior_side]
+    bounds = np.concatenate([[np.inf, np.inf], (modes.prior_sigma * size) ** 2])
+    design = means.basis.design[means.used]
+    mixed = modes.terms(means.terms, blocks.columns[means.used])
+    equations = NormalEquations(means.data, variance, design, mixed[None])
+    return equations.solve(*prior, bounds)[0], bounds
+
+
+def conclude(
+    solution: Solution,
+    means: BlockMeans,
+    modes: LibraryModes | None,
+    blocks: Blocks,
+    options: FitOptions,
+) -> Conclusion:
+    """Weigh the models against each other and work out the error.
+
+    The covariance of the levels is the sum of that of the models with the scatter
+    between them, of a jackknife over parts of the image, and of what undetected
+    sources leave.
+
+    Parameters
+    ----------
+    solution : Solution
+        Fits of the single templates.
+    means : BlockMeans
+        The data.
+    modes : LibraryModes or None
+        Components of a combination, if one is to be tried.
+    blocks : Blocks
+        The layout.
+    options : FitOptions
+        Settings.
+
+    Returns
+    -------
+    Conclusion
+        The background and its error.
+
+    Raises
+    ------
+    FitError
+        If a level is negative beyond its error, or not a number.
+    """
+    t = solution.residual / np.sqrt(solution.variance)
+    w = solution.robust
+    chi_square = float((w * t * t).sum() / max(w.sum(), 1))
+    variance = max(chi_square, 1.0) * solution.variance / np.maximum(w, 1e-4)
+    design = means.basis.design[means.used]
+    prior = (means.basis.mean, means.basis.covariance(solution.factors))
+    fits = NormalEquations(means.data, variance, design, means.terms).solve(*prior)
+    evidence = np.array([f.log_evidence for f in fits])
+    best = int(np.argmax(evidence)) if options.template is None else options.template
+
+    mixture: LinearFit | None = None
+    bounds: np.ndarray | None = None
+    terms, gain = means.terms[best], -np.inf
+    candidates = evidence.copy()
+    if options.template is not None:
+        candidates[np.arange(len(fits)) != best] = -np.inf
+    elif modes is not None:
+        mixture, limits = _combination(means, blocks, modes, variance, prior, fits[best].amplitudes)
+        gain = mixture.log_evidence - evidence.max()
+        candidates = np.append(evidence, mixture.log_evidence - options.margin)
+        if options.combine == "always":
+            candidates[:-1] = -np.inf
+        if means.mixed is not None and candidates[-1] >= candidates[:-1].max():
+            terms, bounds = means.mixed, limits
+    temperature = options.temperature if options.combine != "never" else 1e-6
+    probability = probabilities(candidates, temperature)
+    chosen = average_models(fits, mixture, modes, probability)
+
+    parts = _parts(means, blocks)
+    resampled = jackknife(means.data, variance, design, terms, parts, (*prior, bounds))
+    unseen, doubt = _unseen_sources(solution, means)
+    doubt = np.hypot(doubt, SMALLEST_ERROR * chosen.levels)
+    # A library that does not hold the shape says less about its scatter than its prior assumes.
+    trust = 1 + (probability[-1] if mixture is not None else 0.0)
+    covariance = trust * (chosen.covariance + resampled) + np.diag(doubt**2)
+    levels = chosen.levels - unseen
+    _check_levels(levels, np.sqrt(np.diag(covariance)))
+    selection = replace(
+        chosen, weights=chosen.weights * (levels / chosen.levels), levels=levels,
+        covariance=covariance,
+    )  # fmt: skip
+    combined = bool((probability > 0).sum() > 1 or options.combine == "always")
+    if mixture is not None and probability[-1] > 0:
+        combined = True
+    return Conclusion(
+        selection, best, combined, np.array([f.cost for f in fits]), evidence, float(gain),
+        probability, unseen, chi_square,
+    )  # fmt: skip
+
+
+def _check_levels(levels: np.ndarray, errors: np.ndarray) -> None:
+    for level, error, name in zip(levels, errors, ("left", "right"), strict=True):
+        if not np.isfinite(level) or not np.isfinite(error):
+            raise FitError(f"the fitted background {name} of the break is not a number")
+        if level < -3 * error:
+            raise FitError(
+                f"the fitted background {name} of the break is negative, "
+                f"{level:.3g} +/- {error:.2g} DN/s"
+            )

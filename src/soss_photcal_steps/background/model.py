@@ -1,0 +1,258 @@
+"""The model of the block means, and its robust solution.
+
+Template amplitudes, wing terms, the errors of both and the widths of the priors are
+found together, in a few rounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations, robust_weights
+from soss_photcal_steps.background.options import FitOptions
+from soss_photcal_steps.background.select import LibraryModes
+from soss_photcal_steps.background.sky import Blocks, Sky
+from soss_photcal_steps.background.templates import TemplateSet
+from soss_photcal_steps.background.wings import WingBasis, WingField, WingPrior, wing_basis
+
+__all__ = ["BlockMeans", "Solution", "block_means", "solve"]
+
+# Distances from the nearest trace between which the error of the wing model is common, pixels.
+ZONES = np.array([28.0, 40.0, 60.0, 95.0])
+
+
+@dataclass(frozen=True)
+class BlockMeans:
+    """Block means of the data and of everything that describes them.
+
+    Attributes
+    ----------
+    used : ndarray of bool
+        Blocks with enough sky, shape (n_blocks,); the other arrays hold these only.
+    zone : ndarray of int
+        Zone of the distance from the traces.
+    right : ndarray of bool
+        Blocks right of the break.
+    data, noise : ndarray
+        Mean count rate, DN/s, and its variance from the pixels' errors.
+    terms : ndarray
+        Templates of unit level, left and right, shape (n_templates, n_used, 2).
+    basis : WingBasis
+        Wing terms; its design holds all blocks.
+    mixed, mixed_sigma : ndarray or None
+        Terms of a combination of the library and the width of their priors.
+    """
+
+    used: np.ndarray
+    zone: np.ndarray
+    right: np.ndarray
+    data: np.ndarray
+    noise: np.ndarray
+    terms: np.ndarray
+    basis: WingBasis
+    mixed: np.ndarray | None
+    mixed_sigma: np.ndarray | None
+
+
+def block_means(
+    sky: Sky,
+    blocks: Blocks,
+    weight: np.ndarray,
+    templates: TemplateSet,
+    geometry: WingField,
+    prior: WingPrior,
+    modes: LibraryModes | None,
+) -> BlockMeans:
+    """Average the image, the templates and the wing terms over the blocks.
+
+    Parameters
+    ----------
+    sky : Sky
+        The binned image.
+    blocks : Blocks
+        The layout.
+    weight : ndarray
+        Good pixels per bin, shape (ny, nb); 0 where masked.
+    templates : TemplateSet
+        The library.
+    geometry : WingField
+        Where the bins lie with respect to the traces.
+    prior : WingPrior
+        Prior of the wings.
+    modes : LibraryModes or None
+        Components of a combination.
+
+    Returns
+    -------
+    BlockMeans
+        The means of the blocks with enough sky.
+    """
+    n = blocks.sums(weight)
+    used = n > 0.03 * np.max(n)
+    norm = np.maximum(n, 1)
+    data = blocks.sums(sky.value * weight) / norm
+    noise = blocks.sums(sky.variance * weight * weight) / norm**2
+    terms = blocks.sums(templates.binned * weight) / norm
+    basis = wing_basis(sky, blocks, geometry, prior, weight)
+    nearest = blocks.sums(geometry.distance.min(axis=0) * weight) / norm
+    zone = np.searchsorted(ZONES, nearest)
+    terms = np.moveaxis(terms, -1, 1)[:, used]
+    mixed = None if modes is None else modes.terms(terms, blocks.columns[used])
+    sigma = None if modes is None else modes.prior_sigma
+    right = terms[0][:, 1] > terms[0][:, 0]
+    return BlockMeans(used, zone[used], right, data[used], noise[used], terms, basis, mixed, sigma)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Solution of the single templates.
+
+    Attributes
+    ----------
+    fits : list of LinearFit
+        One for each template.
+    best : int
+        The template of the largest evidence, or the one that was asked for.
+    coefficients : ndarray
+        Wing coefficients with the best template.
+    wing : ndarray
+        Wing in every block, DN/s.
+    residual, variance, robust : ndarray
+        Residual of the used blocks, its expected variance, and the robust weight.
+    factors : dict
+        Widths of the wing's prior relative to those that are stated in `WingPrior`.
+    """
+
+    fits: list[LinearFit]
+    best: int
+    coefficients: np.ndarray
+    wing: np.ndarray
+    residual: np.ndarray
+    variance: np.ndarray
+    robust: np.ndarray
+    factors: dict[str, float]
+
+
+def _wing_floor(
+    residual: np.ndarray, known: np.ndarray, wing: np.ndarray, zone: np.ndarray
+) -> np.ndarray:
+    """Relative error of the wing model in each block, from the residuals of its zone."""
+    floor = np.zeros(len(residual))
+    typical = 0.02
+    for k in range(len(ZONES) + 1):
+        here = zone == k
+        if here.sum() < 15:
+            floor[here] = typical
+            continue
+        r2, v, w2 = residual[here] ** 2, known[here], wing[here] ** 2
+        # The median of the squares of normal values is 0.455 times their variance.
+        trial = np.geomspace(0.002, 0.15, 25)
+        ratio = np.median(r2 / (v + trial[:, None] ** 2 * w2), axis=1) / 0.455
+        typical = float(np.exp(np.interp(0.0, np.log(ratio)[::-1], np.log(trial)[::-1])))
+        floor[here] = typical
+    return floor
+
+
+def solve(
+    means: BlockMeans, options: FitOptions, start: Solution | None, rounds: int, tune: bool
+) -> Solution:
+    """Fit all templates and the wings.
+
+    Parameters
+    ----------
+    means : BlockMeans
+        The data.
+    options : FitOptions
+        Settings.
+    start : Solution or None
+        Where to start.
+    rounds : int
+        Rounds of robust weights.
+    tune : bool
+        Whether the widths of the wing's prior are fitted too.
+
+    Returns
+    -------
+    Solution
+        The solution of the last round.
+    """
+    design = means.basis.design[means.used]
+    level = float(np.median(means.data))
+    whole = means.basis.design @ means.basis.mean if start is None else start.wing
+    wing = np.abs(whole[means.used])
+    robust = np.ones(len(means.data))
+    best = options.template or 0
+    factors = {} if start is None else start.factors
+    known = means.noise + (options.level_floor * level) ** 2
+    floor = np.full(len(wing), options.wing_floor)
+    mean = means.basis.mean
+    for turn in range(rounds):
+        variance = (known + (floor * wing) ** 2) / np.maximum(robust, 1e-4)
+        equations = NormalEquations(means.data, variance, design, means.terms)
+        if tune and turn == rounds - 2:
+            mixture = None
+            if means.mixed is not None:
+                mixture = NormalEquations(means.data, variance, design, means.mixed[None])
+            factors = _tune_prior(equations, mixture, means, level, options.margin, factors)
+        covariance = means.basis.covariance(factors)
+        fits = equations.solve(mean, covariance)
+        if options.template is None:
+            best = int(np.argmax([f.log_evidence for f in fits]))
+        coefficients = equations.coefficients(mean, covariance, best, fits[best].amplitudes)
+        wing = np.abs(design @ coefficients)
+        residual = means.data - means.terms[best] @ fits[best].amplitudes - design @ coefficients
+        quiet = wing < 0.1 * level
+        if quiet.sum() > 30:
+            excess = np.median(residual[quiet] ** 2 / 0.455 - means.noise[quiet])
+            known = means.noise + np.clip(excess, (0.0005 * level) ** 2, (0.01 * level) ** 2)
+        floor = _wing_floor(residual, known, wing, means.zone)
+        robust = robust_weights(residual, np.sqrt(known + (floor * wing) ** 2))
+    return Solution(
+        fits, best, coefficients, means.basis.design @ coefficients, residual,
+        known + (floor * wing) ** 2, robust, factors,
+    )  # fmt: skip
+
+
+_TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
+_FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
+
+
+def _tune_prior(
+    equations: NormalEquations,
+    mixture: NormalEquations | None,
+    means: BlockMeans,
+    level: float,
+    margin: float,
+    factors: dict[str, float],
+) -> dict[str, float]:
+    """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
+    basis = means.basis
+    tuned = {name: factors.get(name, 1.0) for name in _TUNED if name in basis.parts}
+    limits = None
+    if mixture is not None and means.mixed_sigma is not None:
+        limits = np.concatenate([[np.inf, np.inf], (means.mixed_sigma * level) ** 2])
+
+    def evidence(trial: dict[str, float]) -> float:
+        covariance = basis.covariance(trial)
+        values = [f.log_evidence for f in equations.solve(basis.mean, covariance)]
+        if mixture is not None:
+            values.append(mixture.solve(basis.mean, covariance, limits)[0].log_evidence - margin)
+        # A wide log-normal hyperprior around the stated widths keeps them from vanishing.
+        penalty = sum(0.5 * (np.log(t / 0.5) / 1.5) ** 2 for t in trial.values())
+        top = max(values)
+        return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
+
+    best = evidence(tuned)
+    for sweep in range(2):
+        for name in tuned:
+            start = tuned[name]
+            for factor in _FACTORS:
+                # The second sweep looks at the neighbours only.
+                if factor == start or (sweep and not 0.2 < factor / start < 4):
+                    continue
+                score = evidence({**tuned, name: float(factor)})
+                if score > best:
+                    best, tuned = score, {**tuned, name: float(factor)}
+    return tuned

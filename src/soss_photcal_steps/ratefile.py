@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +23,15 @@ from stdatamodels.jwst import datamodels
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import check_fits
 
-__all__ = ["CHUNK_SIZE", "CUBES", "Extension", "RateFile", "is_stand_in", "open_metadata"]
+__all__ = [
+    "CHUNK_SIZE",
+    "CUBES",
+    "Extension",
+    "RateFile",
+    "UnreadArrays",
+    "is_stand_in",
+    "open_metadata",
+]
 
 #: Bytes that are read at a time.  Between 1 and 8 MB all are equally fast: small enough to stay
 #: in the processor's cache, large enough for calls not to matter.
@@ -44,7 +53,7 @@ _UNSIGNED_ZERO = 2**31
 _LARGEST_OTHER_IMAGE = 2**24
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"PK": "zip", b"\xfd7": "xz"}
 _MODELS = {2: "ImageModel", 3: "CubeModel"}
-_STORED = {-32: np.dtype(">f4"), -64: np.dtype(">f8"), 32: np.dtype(">i4")}
+_STORED: dict[int, np.dtype] = {-32: np.dtype(">f4"), -64: np.dtype(">f8"), 32: np.dtype(">i4")}
 
 # What stands for pixels that were not read: not a number, and DO_NOT_USE.  An array of any
 # shape is a view of one of these elements, so it needs no memory and cannot be written to.
@@ -85,7 +94,7 @@ class Extension:
     @property
     def stored_type(self) -> np.dtype | None:
         """Type of the pixels in the file; None if it is none that is known here."""
-        return _STORED.get(self.header["BITPIX"])
+        return _STORED.get(int(self.header["BITPIX"]))
 
 
 class RateFile:
@@ -439,12 +448,13 @@ def open_metadata(source: RateFile) -> Any:
     if not source.streamable:
         raise SossInputError(f"The file {source.path} cannot be read in parts: {source.reason}.")
     kind = getattr(datamodels, _MODELS[len(source.shape)])
+    unread = UnreadArrays()
     with fits.open(source.path, memmap=False, lazy_load_hdus=False) as hdus:
         for hdu in hdus:
             if hdu.name in CUBES:
-                hdu.data = np.broadcast_to(_NOT_READ[CUBES[hdu.name]], hdu.shape)
+                hdu.data = unread.array(hdu.shape, CUBES[hdu.name])
         try:
-            return kind(hdus)
+            model = kind(hdus)
         except MemoryError:
             raise
         except Exception as error:
@@ -452,3 +462,58 @@ def open_metadata(source: RateFile) -> Any:
             raise SossInputError(
                 f"The file {source.path} cannot be opened as a JWST data model: {error}"
             ) from error
+    tree = model.instance
+    for name, value in tree.items():
+        if isinstance(value, np.ndarray) and unread.owns(value):
+            tree[name] = np.broadcast_to(_NOT_READ[value.dtype], value.shape)
+    return model
+
+
+class UnreadArrays:
+    """Contiguous arrays of any size that take no memory, for code that only asks for shapes.
+
+    They share pages that were never written to; such pages read as zero.  stdatamodels and
+    asdf make real copies of arrays that are not contiguous.
+    """
+
+    def __init__(self) -> None:
+        self._pages: list[mmap] = []
+
+    def array(self, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
+        """Make an array.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Its shape, not empty.
+        dtype : dtype
+            Its type.
+
+        Returns
+        -------
+        ndarray
+            Zeros; it cannot be written to.
+        """
+        count = math.prod(shape)
+        size = count * dtype.itemsize
+        if not self._pages or len(self._pages[-1]) < size:
+            flags = MAP_PRIVATE | MAP_ANONYMOUS
+            self._pages.append(mmap(-1, size, flags=flags, prot=PROT_READ))
+        return np.frombuffer(self._pages[-1], dtype, count).reshape(shape)
+
+    def owns(self, array: np.ndarray) -> bool:
+        """Tell whether an array was made here.
+
+        Parameters
+        ----------
+        array : ndarray
+            Any array.
+
+        Returns
+        -------
+        bool
+            True if it is one of these.
+        """
+        return any(
+            np.may_share_memory(array, np.frombuffer(page, np.uint8)) for page in self._pages
+        )

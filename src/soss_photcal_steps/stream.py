@@ -15,7 +15,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +25,14 @@ from stdatamodels import fits_support
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import atomic_path, is_same_file
-from soss_photcal_steps.ratefile import CHUNK_SIZE, CUBES, Extension, RateFile, is_stand_in
+from soss_photcal_steps.ratefile import (
+    CHUNK_SIZE,
+    CUBES,
+    Extension,
+    RateFile,
+    UnreadArrays,
+    is_stand_in,
+)
 
 __all__ = ["add_variance", "write_subtracted"]
 
@@ -207,19 +213,11 @@ def _headers_and_metadata(model: Any, path: str, edited: list[str]) -> fits.HDUL
 
 
 def _replace_stand_ins(tree: Any) -> Any:
-    """Replace stand-ins by contiguous arrays of which no page is ever touched.
-
-    stdatamodels makes a real copy of whatever is not contiguous.
-    """
-    memory: list[mmap] = []
+    """Replace stand-ins, of which stdatamodels would make real arrays to save them."""
+    unread = UnreadArrays()
 
     def replace(node: Any) -> Any:
-        if not is_stand_in(node):
-            return node
-        if not memory or len(memory[-1]) < node.nbytes:
-            flags = MAP_PRIVATE | MAP_ANONYMOUS
-            memory.append(mmap(-1, node.nbytes, flags=flags, prot=PROT_READ))
-        return np.frombuffer(memory[-1], node.dtype, node.size).reshape(node.shape)
+        return unread.array(node.shape, node.dtype) if is_stand_in(node) else node
 
     return treeutil.walk_and_modify(tree, replace)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,24 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from soss_photcal_steps.background import products
 from soss_photcal_steps.background.dedicated import dedicated_template
-from soss_photcal_steps.background.estimate import FitError, FitOptions
+from soss_photcal_steps.background.estimate import FitError
 from soss_photcal_steps.background.exposure import (
     BackgroundResult,
+    Integrations,
     combine_exposure,
     find_background,
+    integration_factors,
 )
 from soss_photcal_steps.background.inputs import (
     ExposureInfo,
     ModelIntegrations,
+    StreamedIntegrations,
     check_same_exposure,
     check_usable,
     read_association,
 )
+from soss_photcal_steps.background.ondisk import open_on_demand
+from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.progress import Progress
 from soss_photcal_steps.background.reference import (
     BackgroundLibrary,
@@ -38,7 +45,9 @@ from soss_photcal_steps.background.reference import (
     with_candidate,
 )
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.ratefile import RateFile, open_metadata
 from soss_photcal_steps.step import SossStep
+from soss_photcal_steps.stream import write_subtracted
 
 __all__ = ["SossTemplateBackgroundStep"]
 
@@ -68,6 +77,40 @@ _RECORDED_OPTIONS = (
     "source_sigma",
     "force",
 )
+
+
+@dataclass
+class _Segment:
+    """One file or model of the input.
+
+    Attributes
+    ----------
+    model : JwstDataModel
+        The model; of a streamed file only its metadata.
+    info : ExposureInfo
+        What its header says.
+    integrations : Integrations
+        Its pixels.
+    path : str
+        The file; empty for a model.
+    source : RateFile or None
+        The file if it is streamed.
+    background : ndarray or callable
+        What is to be subtracted from a streamed file when it is written.
+    extra_variance : ndarray or None
+        What is to be added to the variances of a streamed file.
+    written : str
+        The product, if it was streamed.
+    """
+
+    model: JwstDataModel
+    info: ExposureInfo
+    integrations: Integrations
+    path: str = ""
+    source: RateFile | None = None
+    background: np.ndarray | Callable[[int, int], np.ndarray] | None = None
+    extra_variance: np.ndarray | None = None
+    written: str = ""
 
 
 class SossTemplateBackgroundStep(SossStep):
@@ -109,6 +152,44 @@ class SossTemplateBackgroundStep(SossStep):
     reference_file_types = ["bkg"]  # noqa: RUF012 (as every step of jwst has it)
     optional_reference_types = ("pastasoss",)
 
+    # Files that are streamed in the current run.
+    _streamed: Sequence[_Segment] = ()
+    _files: ExitStack | None = None
+
+    def run(self, *args: Any) -> Any:
+        """Run the step.
+
+        From file to file, the pixels are streamed.  The model that is then returned is that
+        of the product, and reads its pixels from there when they are asked for.
+
+        Parameters
+        ----------
+        *args
+            As for `process`.
+
+        Returns
+        -------
+        JwstDataModel or list of JwstDataModel
+            As `process`.
+        """
+        output_use_model = self.output_use_model
+        try:
+            with ExitStack() as self._files:
+                result = super().run(*args)
+                if isinstance(result, list):
+                    return [self._product(model) for model in result]
+                return self._product(result)
+        finally:
+            self.output_use_model = output_use_model
+            self._streamed, self._files = (), None
+
+    def _product(self, model: Any) -> Any:
+        """Give the product that was written of a streamed file; any other model as it is."""
+        for segment in self._streamed:
+            if segment.model is model and segment.written:
+                return open_on_demand(segment.written)
+        return model
+
     def process(self, input: Any, background: Any = None, *_: Any) -> Any:  # noqa: A002
         """Subtract the background.
 
@@ -134,20 +215,30 @@ class SossTemplateBackgroundStep(SossStep):
         self._check_parameters()
         self._take_place_of_hooked_step()
         given, dedicated = self._members(input, background)
-        models = [self._open(item) for item in given]
-        infos = [ExposureInfo.from_model(model) for model in models]
-        for info in infos:
-            check_usable(info)
-            self._check_not_subtracted(info)
-        check_same_exposure(infos)
-        paths = [str(item) for item in given if isinstance(item, str | Path)]
-        try:
-            result, library, trace_source = self._find(models, infos[0], dedicated)
-        except FitError as error:
-            self._skip(models, infos, str(error), paths)
-        else:
-            self._subtract(models, infos, result, library, trace_source, paths)
+        with ExitStack() as opened:
+            segments = []
+            for item in given:
+                segments.append(self._open(item))
+                if segments[-1].model is not item:
+                    opened.callback(segments[-1].model.close)
+            self._streamed = [segment for segment in segments if segment.source is not None]
+            self._work(segments, dedicated)
+            # The models are the result now, and stay open.
+            opened.pop_all()
+        models = [segment.model for segment in segments]
         return models if self._is_series(input) else models[0]
+
+    def _work(self, segments: Sequence[_Segment], dedicated: Sequence[Any]) -> None:
+        for segment in segments:
+            check_usable(segment.info)
+            self._check_not_subtracted(segment.info)
+        check_same_exposure([segment.info for segment in segments])
+        try:
+            result, library, trace_source = self._find(segments, dedicated)
+        except FitError as error:
+            self._skip(segments, str(error))
+        else:
+            self._subtract(segments, result, library, trace_source)
 
     def _check_parameters(self) -> None:
         if self.scales is not None and self.template is None:
@@ -212,15 +303,84 @@ class SossTemplateBackgroundStep(SossStep):
             self.output_use_model = True
         return given, dedicated
 
-    def _open(self, item: Any) -> JwstDataModel:
-        model = self.prepare_output(item)
-        if not isinstance(model, JwstDataModel):
-            raise SossInputError(
-                f"The step needs rate or rateints, as files or data models, not {type(item).__name__}."
-            )
-        if isinstance(item, str | Path):
-            model.meta.filename = os.path.basename(item)
-        return model
+    def _open(self, item: Any) -> _Segment:
+        if not isinstance(item, str | Path):
+            model = self.prepare_output(item)
+            if not isinstance(model, JwstDataModel):
+                raise SossInputError(
+                    "The step needs rate or rateints, as files or data models, not "
+                    f"{type(item).__name__}."
+                )
+            return _Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model))
+        path = self.make_input_path(str(item))
+        self.check_file(path)
+        # A hook gets the result before it is written, so it must be complete by then.
+        if self.parent is None and self.save_results and not self.post_hooks:
+            segment = self._open_streamed(path)
+            if segment is not None:
+                return segment
+        model = self.prepare_output(path)
+        model.meta.filename = os.path.basename(path)
+        return _Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model), path)
+
+    def _open_streamed(self, path: str) -> _Segment | None:
+        """Open a file to be streamed; None if it has to be read as a whole."""
+        if not path.lower().endswith(".fits") or self._files is None:
+            return None
+        source = self._files.enter_context(RateFile(path))
+        if not source.streamable:
+            log.info("%s is read as a whole: %s.", path, source.reason)
+            return None
+        model = open_metadata(source)
+        model.meta.filename = os.path.basename(path)
+        info = ExposureInfo.from_model(model, source.shape)
+        return _Segment(model, info, StreamedIntegrations(source), path, source)
+
+    def write_product(self, model: JwstDataModel, path: str) -> None:
+        """Write a product; a streamed one is made only now.
+
+        Parameters
+        ----------
+        model : JwstDataModel
+            The product.
+        path : str
+            A temporary path with the final file name.
+        """
+        for segment in self._streamed:
+            if segment.model is model and segment.source is not None:
+                unchanged = np.zeros((1, 1), np.float32)
+                with Progress("writing", segment.integrations.shape[0]) as progress:
+                    write_subtracted(
+                        segment.source,
+                        path,
+                        model,
+                        unchanged if segment.background is None else segment.background,
+                        extra_variance=segment.extra_variance,
+                        progress=progress,
+                    )
+                return
+        super().write_product(model, path)
+
+    def save_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
+        """Save a model, see `SavingStep.save_model`.
+
+        Parameters
+        ----------
+        model : JwstDataModel
+            The product.
+        *args, **kwargs
+            As for `SavingStep.save_model`.
+
+        Returns
+        -------
+        str or None
+            Path of what was saved.
+        """
+        path = super().save_model(model, *args, **kwargs)
+        for segment in self._streamed:
+            if segment.model is model and path:
+                segment.written = path
+        return path
 
     def _check_not_subtracted(self, info: ExposureInfo) -> None:
         if not info.subtracted:
@@ -241,27 +401,27 @@ class SossTemplateBackgroundStep(SossStep):
         )
 
     def _find(
-        self, models: Sequence[JwstDataModel], info: ExposureInfo, dedicated: Sequence[Any]
+        self, segments: Sequence[_Segment], dedicated: Sequence[Any]
     ) -> tuple[BackgroundResult, BackgroundLibrary, str]:
         """Combine, get templates and traces, and fit."""
+        info, model = segments[0].info, segments[0].model
         window = info.window
-        library = self._library(models[0], info, window, dedicated)
+        library = self._library(model, info, window, dedicated)
         if self.template is not None and self.template >= len(library.images):
             raise SossInputError(
                 f"template {self.template} was asked for, but {library.source} has only "
                 f"{len(library.images)}, counted from 0."
             )
-        pastasoss = self.get_optional_reference(models[0], "pastasoss")
+        pastasoss = self.get_optional_reference(model, "pastasoss")
         source = products.trace_source(pastasoss)
         log.info("Trace positions: %s, PWCPOS %.4f degrees.", source, info.angle)
         if info.pwcpos is None:
             log.warning("%s has no PWCPOS; taking the commanded angle.", info.name)
         traces = trace_positions(info.angle, str(info.filter), pastasoss)
-        segments = [ModelIntegrations(model) for model in models]
-        total = sum(segment.shape[0] for segment in segments)
-        log.info("Combining %d integrations of %d file(s).", total, len(models))
+        total = sum(segment.integrations.shape[0] for segment in segments)
+        log.info("Combining %d integrations of %d file(s).", total, len(segments))
         with Progress("combining", total) as progress:
-            combined = combine_exposure(segments, progress)
+            combined = combine_exposure([s.integrations for s in segments], progress)
         log.info("Fitting %d templates.", len(library.images))
         result = find_background(
             combined, window.strip_rows, library.images, traces, self._options(), self.scales
@@ -344,71 +504,82 @@ class SossTemplateBackgroundStep(SossStep):
 
     def _subtract(
         self,
-        models: Sequence[JwstDataModel],
-        infos: Sequence[ExposureInfo],
+        segments: Sequence[_Segment],
         result: BackgroundResult,
         library: BackgroundLibrary,
         trace_source: str,
-        paths: Sequence[str],
     ) -> None:
-        """Subtract in place, and write down what was done."""
-        series = result.series(self.per_integration)
-        factors = []
-        with Progress("subtracting", result.combined.n_integrations) as progress:
-            for model in models:
-                factors.append(products.subtract(ModelIntegrations(model), series, progress))
-                if self.add_scale_error:
-                    products.add_error(model, result.error_image())
-        log.info(
-            "Subtracted %.3f DN/s left and %.3f DN/s right of the break from %s.",
-            *result.levels,
-            ", ".join(info.name for info in infos),
-        )
+        """Subtract in place, or say what is to be subtracted; write down what was done."""
         cards = products.cards(result, library, trace_source, self.per_integration)
         meta = products.metadata(result, library, trace_source, self._recorded_options())
-        for model, factor in zip(models, factors, strict=True):
-            if self.per_integration:
-                meta = {**meta, "integration_factors": factor[0], "integration_errors": factor[1]}
-            self.record(model, cal_step="bkg_subtract", cards=cards, meta=meta, inputs=paths)
-        self._save_side_products(models[0], result, library, infos[0])
+        inputs = [segment.path for segment in segments if segment.path]
+        scaler = result.integration_scaler() if self.per_integration else None
+        total = result.combined.n_integrations
+        error = result.error_image() if self.add_scale_error else None
+        with (
+            Progress("scaling", total) as scaling,
+            Progress("subtracting", total) as subtracting,
+        ):
+            for segment in segments:
+                factors = None
+                more = {}
+                if scaler is not None:
+                    factors, errors = integration_factors(
+                        segment.integrations, scaler, scaling.advance
+                    )
+                    more = {"integration_factors": factors, "integration_errors": errors}
+                if isinstance(segment.integrations, ModelIntegrations):
+                    products.subtract(segment.integrations, result, factors, subtracting)
+                    if error is not None:
+                        products.add_error(segment.model, error)
+                else:
+                    segment.background = products.background_images(result, factors)
+                    if error is not None:
+                        segment.extra_variance = np.nan_to_num(error) ** 2
+                self.record(
+                    segment.model,
+                    cal_step="bkg_subtract",
+                    cards=cards,
+                    meta={**meta, **more},
+                    inputs=inputs,
+                )
+        log.info(
+            "Subtracting %.3f DN/s left and %.3f DN/s right of the break from %s.",
+            *result.levels,
+            ", ".join(segment.info.name for segment in segments),
+        )
+        self._save_side_products(segments[0], result, library)
 
     def _recorded_options(self) -> Mapping[str, Any]:
         return {name: getattr(self, name) for name in _RECORDED_OPTIONS}
 
-    def _skip(
-        self,
-        models: Sequence[JwstDataModel],
-        infos: Sequence[ExposureInfo],
-        reason: str,
-        paths: Sequence[str],
-    ) -> None:
-        sentence = f"No background was subtracted from {infos[0].name}: {reason}."
+    def _skip(self, segments: Sequence[_Segment], reason: str) -> None:
+        """Pass the data on untouched, with the reason, or stop."""
+        sentence = f"No background was subtracted from {segments[0].info.name}: {reason}."
         if self.on_failure == "error":
             raise SossInputError(sentence)
         log.warning("SKIPPED. %s", sentence)
-        for model in models:
+        for segment in segments:
+            before = segment.info.cal_step["bkg_subtract"]
             self.record(
-                model,
-                cal_step="bkg_subtract",
+                segment.model,
+                # An earlier subtraction, which is still in the data, stays on record.
+                cal_step=None if before == "COMPLETE" else "bkg_subtract",
                 status="SKIPPED",
-                cards=products.skipped_cards(reason),
+                cards=products.skipped_cards(reason, segment.info.subtracted),
                 meta={"reason": reason, "options": self._recorded_options()},
-                inputs=paths,
+                inputs=[s.path for s in segments if s.path],
             )
 
     def _save_side_products(
-        self,
-        model: JwstDataModel,
-        result: BackgroundResult,
-        library: BackgroundLibrary,
-        info: ExposureInfo,
+        self, segment: _Segment, result: BackgroundResult, library: BackgroundLibrary
     ) -> None:
         if self.save_background:
-            with products.background_model(model, result) as image:
+            with products.background_model(segment.model, result) as image:
                 self.save_model(image, suffix="sossbkg", force=True)
         if self.save_mask:
             with self.side_product("sossmask") as path:
-                products.write_mask(path, result, model.meta.filename)
+                products.write_mask(path, result, segment.info.name)
         if self.save_plots:
             with self.side_product("sossbkg", ".png") as path:
-                products.figure(result, library, info.name).savefig(path, dpi=110)
+                products.figure(result, library, segment.info.name).savefig(path, dpi=110)

@@ -2,7 +2,8 @@
 
 A template is subtracted from every integration, and its noise with it.  So the mean of the
 exposures is smoothed as far as the background allows: along the columns over many rows, since
-the background hardly changes there, and along the rows little at the break and more elsewhere.
+the background hardly changes there once its tilted break is upright, and along the rows little
+at the break and more elsewhere.
 """
 
 from __future__ import annotations
@@ -11,20 +12,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter, uniform_filter, uniform_filter1d
+from scipy.ndimage import (
+    binary_dilation,
+    gaussian_filter,
+    gaussian_filter1d,
+    median_filter,
+    uniform_filter,
+    zoom,
+)
 
 from soss_photcal_steps.background.breaks import SEARCH_COLUMNS
 
 __all__ = ["DedicatedTemplate", "dedicated_template", "mask_sources"]
 
-# Rows over which the background is taken to be the same, and columns: near the break, elsewhere.
-_ROWS = 41
-_SIGMA_BREAK, _SIGMA_ELSEWHERE = 1.2, 10.0
-# The break and its tail, in columns beyond those that it is looked for in.
-_TAIL = 90
-_CLIP = 3.0
-_GROW = 9
-_ROUNDS = 4
+# Smoothing of the profile along the rows, and of the ratio to it: a wider one in larger gaps.
+_SIGMA_BREAK, _SIGMA_ELSEWHERE = 1.0, 6.0
+_REACHES = (16.0, 64.0)
+_LEAST_WEIGHT = 0.1
+# Columns per row by which the break is tilted, as in the published SUBSTRIP96 template and in
+# the frame of WASP-39.  Sources near the break would spoil a fit of it to each exposure.
+_TILT = 0.032
+# The tail of the break, in columns beyond those that it is looked for in.
+_TAIL = 110
+# Blocks whose medians tell how the background changes along the columns: rows, columns.
+_BLOCK = (32, 64)
+# A pixel, and a mean over boxes of these sizes, this far above the background is a source.
+_CLIP, _BOXES = 4.0, (3, 9)
+# The light of a source reaches beyond the box that it is noticed in, pixels.
+_GROW = 6
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,7 @@ class DedicatedTemplate:
     Attributes
     ----------
     image : ndarray
-        Template, shape (ny, nx), DN/s, NaN where no exposure saw the background.
+        Template, shape (ny, nx), DN/s, without gaps.
     masked : ndarray
         Share of the pixels of each exposure that was masked as source or bad, shape (n,).
     scales : ndarray
@@ -66,14 +82,12 @@ def dedicated_template(images: Sequence[np.ndarray]) -> DedicatedTemplate:
     """
     if not images:
         raise ValueError("no background exposure was given")
-    total = np.zeros(images[0].shape)
-    count = np.zeros(images[0].shape)
+    total, count = np.zeros(images[0].shape), np.zeros(images[0].shape)
     levels, masked = [], []
     for number, image in enumerate(images):
         good = np.isfinite(image)
-        source = mask_sources(image, good)
-        keep = good & ~source
-        if keep.sum() < 0.05 * keep.size:
+        keep = good & ~mask_sources(image, good)
+        if keep.mean() < 0.05:
             raise ValueError(f"background exposure {number} has no sky pixels left after masking")
         level = float(np.median(image[keep]))
         if level <= 0:
@@ -85,14 +99,12 @@ def dedicated_template(images: Sequence[np.ndarray]) -> DedicatedTemplate:
         count[keep] += 1
         levels.append(level)
         masked.append(1 - keep.mean())
+    mean = total / np.maximum(count, 1)
+    shifts = _tilt(len(mean))
+    smooth = _turn(_smooth(_turn(mean, shifts), _turn(count, shifts)), -shifts)
     mean_level = float(np.mean(levels))
-    seen = count > 0
-    mean = np.where(seen, total / np.maximum(count, 1), 0.0)
-    smooth = _smooth(mean, count, _ROWS)
     return DedicatedTemplate(
-        (smooth * mean_level).astype(np.float32),
-        np.array(masked),
-        np.array(levels) / mean_level,
+        (smooth * mean_level).astype(np.float32), np.array(masked), np.array(levels) / mean_level
     )
 
 
@@ -109,62 +121,82 @@ def mask_sources(image: np.ndarray, good: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of bool
-        Pixels with the light of a source.
+        Pixels with the light of a source, and single pixels that stand out.
     """
-    filled = np.where(good, image, 0.0)
-    # A median along each column withstands sources in up to half of its rows.
-    column = np.array([np.median(c[g]) if g.any() else 0.0 for c, g in zip(
-        filled.T, good.T, strict=True)])  # fmt: skip
-    model = np.broadcast_to(column, image.shape)
+    shifts = _tilt(len(image))
+    upright = _turn(np.where(good, image, 0.0), shifts)
+    valid = _turn(good, shifts)
     source = np.zeros(image.shape, bool)
     for _ in range(_ROUNDS):
-        residual = np.where(good, filled - model, 0.0)
-        weight = good.astype(float)
-        new = np.zeros(image.shape, bool)
-        for size in (1, 3, 7, 15):
-            share = np.maximum(uniform_filter(weight, size), 1 / size**2)
-            local = uniform_filter(residual, size) / share
-            sample = local[good & ~source]
-            if sample.size == 0:
-                break
-            middle = np.median(sample)
-            sigma = 1.4826 * np.median(np.abs(sample - middle))
-            # The light of a source reaches beyond the box in which it is noticed.
-            hit = good & (local - middle > _CLIP * max(sigma, 1e-9) * (1.5 if size == 1 else 1.0))
-            new |= maximum_filter(hit, max(size, 3))
-        # What is left of the blur of large boxes is a matter of the grown mask.
-        grown = maximum_filter(new & _persistent(new), _GROW)
-        if np.array_equal(grown, source):
-            break
-        source = grown
-        keep = good & ~source
+        keep = valid & ~source
         if not keep.any():
             break
-        model = _smooth(filled, keep.astype(float), 2 * _ROWS + 1)
-        model = np.where(np.isfinite(model), model, column)
-    return source
+        residual = np.where(valid, upright - _background(upright, keep), 0.0)
+        sigma = _spread(residual[keep])
+        # A hot pixel is no source: what it adds to the boxes around it is bounded.
+        bounded = np.clip(residual, -_CLIP * sigma, 1.5 * _CLIP * sigma)
+        found = np.zeros(image.shape, bool)
+        for size in _BOXES:
+            share = uniform_filter(valid.astype(float), size)
+            known = share > 0.3
+            local = uniform_filter(bounded, size) / np.where(known, share, 1)
+            hit = known & (local > _CLIP * _spread(local[keep & known]))
+            found |= binary_dilation(hit, iterations=size // 2 + _GROW)
+        source = found | (np.abs(residual) > 1.5 * _CLIP * sigma)
+    return _turn(source, -shifts) & good
 
 
-def _persistent(mask: np.ndarray) -> np.ndarray:
-    """Pixels of a mask that are not alone: noise reaches three sigma here and there."""
-    return uniform_filter(mask.astype(float), 5) > 0.3
+def _tilt(n_rows: int) -> np.ndarray:
+    """Whole columns by which each row is shifted to make the break upright, shape (n_rows,)."""
+    return np.round(_TILT * (np.arange(n_rows) - (n_rows - 1) / 2)).astype(int)
 
 
-def _smooth(image: np.ndarray, weight: np.ndarray, n_rows: int) -> np.ndarray:
-    """Mean over rows and along the rows, with weights; NaN where there is no weight near."""
-    # Sums, not means of means, so that a gap does not lend its neighbours too much weight.
-    value = uniform_filter1d(image * weight, n_rows, axis=0, mode="constant")
-    total = uniform_filter1d(weight, n_rows, axis=0, mode="constant")
-    result = None
+def _turn(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Shift every row to the left; the ends are continued by their last value."""
+    columns = np.clip(np.arange(image.shape[1]) + shifts[:, None], 0, image.shape[1] - 1)
+    return np.take_along_axis(image, columns, axis=1)
+
+
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation from the median of the absolute values about zero."""
+    return 1.4826 * float(np.median(np.abs(values))) if values.size else np.inf
+
+
+def _background(image: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Median of each column, and the medians of what is left in blocks."""
+    masked = np.ma.masked_array(image, ~keep)
+    whole = float(np.median(image[keep]))
+    column = np.ma.median(masked, axis=0).filled(whole)
+    rest = np.where(keep, image - column, np.nan)
+    ny, nx = image.shape
+    rows, columns = max(ny // _BLOCK[0], 1), max(nx // _BLOCK[1], 1)
+    inner = rest[: ny // rows * rows, : nx // columns * columns]
+    blocks = inner.reshape(rows, ny // rows, columns, nx // columns).swapaxes(1, 2)
+    blocks = np.ma.masked_invalid(blocks.reshape(rows, columns, -1))
+    coarse = median_filter(np.ma.median(blocks, axis=2).filled(0.0), (3, 3), mode="nearest")
+    return column + zoom(coarse, (ny / rows, nx / columns), order=1, grid_mode=True, mode="nearest")
+
+
+def _smooth(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Smooth an upright image: a profile along the rows, times a slowly changing ratio."""
+    count = weight.sum(axis=0)
+    seen = count > 0
     columns = np.arange(image.shape[1])
+    if not seen.all():
+        image, weight = np.where(weight > 0, image, 0.0), np.where(seen, weight, 0.0)
+    mean = (image * weight).sum(axis=0) / np.maximum(count, 1)
+    mean = np.interp(columns, columns[seen], mean[seen])
     low, high = SEARCH_COLUMNS[0] - 20, SEARCH_COLUMNS[1] + _TAIL
-    ramp = np.clip(np.maximum(low - columns, columns - high) / 40.0, 0, 1)
-    for sigma, share in ((_SIGMA_BREAK, 1 - ramp), (_SIGMA_ELSEWHERE, ramp)):
-        top = gaussian_filter1d(value, sigma, axis=1, mode="constant")
-        bottom = gaussian_filter1d(total, sigma, axis=1, mode="constant")
-        known = bottom > 1e-3
-        part = np.where(known, top / np.where(known, bottom, 1), np.nan)
-        result = share * part if result is None else result + share * part
-        if result is not None:
-            result = np.where(np.isfinite(result), result, part)
-    return result
+    share = np.clip(np.maximum(low - columns, columns - high) / 60.0, 0, 1)
+    profile = (1 - share) * gaussian_filter1d(mean, _SIGMA_BREAK) + share * gaussian_filter1d(
+        mean, _SIGMA_ELSEWHERE
+    )
+    # Of the ratio a gap's surroundings tell more than of the image, which has steep parts.
+    ratio = np.ones(image.shape)
+    for reach in _REACHES[::-1]:
+        size = (reach, reach)
+        top = gaussian_filter(image / profile * weight, size)
+        bottom = gaussian_filter(weight, size)
+        known = bottom > _LEAST_WEIGHT
+        ratio = np.where(known, top / np.where(known, bottom, 1), ratio)
+    return ratio * profile

@@ -6,21 +6,22 @@ and files that are streamed take the same way, and no cube is held twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from soss_photcal_steps.background.breaks import right_fraction
-from soss_photcal_steps.background.combine import ImageCombiner, group_median, group_sizes
-from soss_photcal_steps.background.estimate import (
-    BackgroundFit,
-    FitError,
-    FitOptions,
-    fit_background,
+from soss_photcal_steps.background.combine import (
+    GROUP_SIZE,
+    ImageCombiner,
+    group_median,
+    group_sizes,
 )
+from soss_photcal_steps.background.estimate import BackgroundFit, FitError, fit_background
 from soss_photcal_steps.background.integrations import IntegrationScaler, integration_scaler
+from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.sky import bad_pixels
 from soss_photcal_steps.background.templates import TemplateSet, prepare_templates
 
@@ -29,10 +30,10 @@ __all__ = [
     "BackgroundResult",
     "CombinedExposure",
     "Integrations",
-    "ScaleSeries",
     "combine_exposure",
     "find_background",
     "fit_lines",
+    "integration_factors",
 ]
 
 #: Values of the mask that `BackgroundResult.mask` gives.
@@ -77,7 +78,8 @@ class Integrations(Protocol):
         Returns
         -------
         rates : ndarray
-            A copy of the count rates, shape (n, ny, nx), float32, DN/s.
+            Count rates, shape (n, ny, nx), float32, DN/s; the caller may overwrite them, and
+            the next call does.
         bad : ndarray of bool
             Pixels not to be used, same shape.
         """
@@ -342,78 +344,77 @@ class BackgroundResult:
         """
         return _unbin(self.fit.wing, (len(self.lines), self.background.shape[1]))
 
-    def series(self, per_integration: bool) -> ScaleSeries:
-        """Give what each integration's background is made with.
-
-        Parameters
-        ----------
-        per_integration : bool
-            Whether each integration gets scales of its own.
+    def integration_scaler(self) -> IntegrationScaler:
+        """Prepare what finds the scales of single integrations.
 
         Returns
         -------
-        ScaleSeries
-            To be called for each integration in turn.
+        IntegrationScaler
+            For `integration_factors`.
         """
-        if not per_integration:
-            return ScaleSeries(self.background, None, None)
         right = self.background * self.right
-        used = self.used_pixels()
-        core = self.trace_distance() < _CORE_HALF_WIDTH
-        scaler = integration_scaler(
+        return integration_scaler(
             self.combined.image,
-            used,
+            self.used_pixels(),
             self.background - right,
             right,
             self.combined.single_error**2,
-            core,
+            self.trace_distance() < _CORE_HALF_WIDTH,
         )
-        return ScaleSeries(self.background, right, scaler)
 
-
-@dataclass(frozen=True)
-class ScaleSeries:
-    """The background of each integration.
-
-    Attributes
-    ----------
-    background : ndarray
-        Background of the exposure, shape (ny, nx), DN/s.
-    right : ndarray or None
-        Its part right of the break; None if all integrations get the same.
-    scaler : IntegrationScaler or None
-        What finds the factors.
-    """
-
-    background: np.ndarray
-    right: np.ndarray | None
-    scaler: IntegrationScaler | None
-
-    def of(self, rates: np.ndarray, bad: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Find the background of one integration.
+    def scaled_background(self, factors: np.ndarray) -> np.ndarray:
+        """Give the background of single integrations.
 
         Parameters
         ----------
-        rates : ndarray
-            Count rates, shape (ny, nx), DN/s.
-        bad : ndarray of bool
-            Pixels not to be used.
+        factors : ndarray
+            Left and right, relative to the exposure, shape (n, 2).
 
         Returns
         -------
-        background : ndarray
-            Shape (ny, nx), DN/s; not to be edited.
-        factor, error : ndarray
-            Left and right, relative to the exposure's background, shape (2,); the factor is 1
-            and its error NaN where the integration has no valid pixel.
+        ndarray
+            Shape (n, ny, nx), float32, DN/s.
         """
-        if self.scaler is None or self.right is None:
-            return self.background, np.ones(2), np.zeros(2)
-        factor, error = self.scaler.factors(rates, bad)
-        lost = ~np.isfinite(factor)
-        factor, error = np.where(lost, 1.0, factor), np.where(lost, np.nan, error)
-        left, right = np.float32(factor[0]), np.float32(factor[1])
-        return left * self.background + (right - left) * self.right, factor, error
+        left, right = np.asarray(factors, np.float32).T
+        slope = self.right[None] * (right - left)[:, None, None]
+        slope += left[:, None, None]
+        slope *= self.background
+        return slope
+
+
+def integration_factors(
+    segment: Integrations,
+    scaler: IntegrationScaler,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the background of every integration of a segment, relative to the exposure.
+
+    Parameters
+    ----------
+    segment : Integrations
+        The segment.
+    scaler : IntegrationScaler
+        What finds the factors.
+    progress : callable, optional
+        Called with the number of integrations just done.
+
+    Returns
+    -------
+    factors, errors : ndarray
+        Left and right, shape (n, 2).  The factor is 1 and its error NaN where an integration
+        has no valid pixel.
+    """
+    n = segment.shape[0]
+    factors, errors = np.ones((n, 2)), np.full((n, 2), np.nan)
+    for start in range(0, n, GROUP_SIZE):
+        rates, bad = segment.read(start, min(start + GROUP_SIZE, n))
+        for i, (frame, flags) in enumerate(zip(rates, bad, strict=True), start):
+            found, error = scaler.factors(frame, flags)
+            known = np.isfinite(found)
+            factors[i, known], errors[i, known] = found[known], error[known]
+        if progress is not None:
+            progress(len(rates))
+    return factors, errors
 
 
 def find_background(
@@ -520,21 +521,3 @@ def _check_trust(
                 f"{scale:.4f} +- {error:.4f}"
             )
 
-
-def groups(n: int, size: int = 9) -> Iterator[tuple[int, int]]:
-    """Split a series in groups.
-
-    Parameters
-    ----------
-    n : int
-        Number of integrations.
-    size : int, optional
-        Integrations in a group.
-
-    Yields
-    ------
-    tuple of int
-        First integration of a group, and the one after its last.
-    """
-    for start in range(0, n, size):
-        yield start, min(start + size, n)

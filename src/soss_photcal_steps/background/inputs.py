@@ -12,12 +12,14 @@ import numpy as np
 
 from soss_photcal_steps.background.reference import Window
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.ratefile import RateFile
 from soss_photcal_steps.trace import DETECTOR_SIZE, PWCPOS_COMMANDED
 
 __all__ = [
     "Association",
     "ExposureInfo",
     "ModelIntegrations",
+    "StreamedIntegrations",
     "check_same_exposure",
     "check_usable",
     "is_subtracted",
@@ -381,3 +383,65 @@ class ModelIntegrations:
             Shape (ny, nx), DN/s.
         """
         self._data[index] -= background
+
+
+class StreamedIntegrations:
+    """A file as a series of integrations that are read when asked for.
+
+    Parameters
+    ----------
+    source : RateFile
+        The file.
+    """
+
+    def __init__(self, source: RateFile) -> None:
+        self._source = source
+        self._rates: np.ndarray | None = None
+        self._flags: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+        rows, columns = self._source.shape[-2:]
+        return self._source.n_integrations, rows, columns
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read integrations.
+
+        Parameters
+        ----------
+        start, stop : int
+            First integration, from 0, and the one after the last.
+
+        Returns
+        -------
+        rates : ndarray
+            Count rates, shape (n, ny, nx), float32, DN/s; the next call overwrites them.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.
+        """
+        n = stop - start
+        if self._rates is None or self._flags is None or len(self._rates) < n:
+            self._rates = np.empty((n, *self.shape[1:]), np.float32)
+            self._flags = np.empty(self._rates.shape, np.uint32)
+        rates = self._source.read("SCI", start, stop, self._rates[:n])
+        flags = self._source.read("DQ", start, stop, self._flags[:n])
+        flags &= _BAD
+        return rates, flags.astype(bool)
+
+    def errors(self, index: int) -> np.ndarray | None:
+        """Read the errors of one integration.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (ny, nx), DN/s; None if there are none.
+        """
+        if "ERR" not in self._source:
+            return None
+        return self._source.read("ERR", index, index + 1)[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from stdatamodels.jwst import datamodels
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 import soss_photcal_steps
-from soss_photcal_steps.background.exposure import MASK_MEANINGS, BackgroundResult, ScaleSeries
+from soss_photcal_steps.background.exposure import MASK_MEANINGS, BackgroundResult
 from soss_photcal_steps.background.inputs import ModelIntegrations
 from soss_photcal_steps.background.progress import Progress
 from soss_photcal_steps.background.reference import BackgroundLibrary
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "add_error",
+    "background_images",
     "background_model",
     "cards",
     "figure",
@@ -35,10 +36,8 @@ __all__ = [
 
 Card = tuple[str, Any, str]
 
-# Integrations handled at a time, so that little beside the model itself is held.
-_CHUNK = 8
-# The longest text that one card takes.
-_CARD_TEXT = 68
+# The longest text that one card takes, without and with its quotation marks.
+_CARD_TEXT, _CARD_ROOM = 68, 70
 
 
 def trace_source(pastasoss: Any) -> str:
@@ -62,38 +61,52 @@ def trace_source(pastasoss: Any) -> str:
 
 
 def subtract(
-    segment: ModelIntegrations, series: ScaleSeries, progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
+    segment: ModelIntegrations,
+    result: BackgroundResult,
+    factors: np.ndarray | None,
+    progress: Progress,
+) -> None:
     """Subtract the background from a model in memory, in place.
 
     Parameters
     ----------
     segment : ModelIntegrations
         The model; it is edited.
-    series : ScaleSeries
-        The background of each integration.
+    result : BackgroundResult
+        The background.
+    factors : ndarray or None
+        Factors of each integration, left and right, shape (n, 2); None if all get the same.
     progress : Progress
         Told of what is done.
+    """
+    for i in range(segment.shape[0]):
+        if factors is None:
+            segment.subtract(i, result.background)
+        else:
+            segment.subtract(i, result.scaled_background(factors[i : i + 1])[0])
+        progress.advance(1)
+
+
+def background_images(
+    result: BackgroundResult, factors: np.ndarray | None
+) -> np.ndarray | Callable[[int, int], np.ndarray]:
+    """Give what `stream.write_subtracted` needs of a segment.
+
+    Parameters
+    ----------
+    result : BackgroundResult
+        The background.
+    factors : ndarray or None
+        Factors of each integration, left and right, shape (n, 2); None if all get the same.
 
     Returns
     -------
-    factors, errors : ndarray
-        Of each integration, left and right, shape (n, 2).
+    ndarray or callable
+        The background, or what gives those of the integrations from start up to stop.
     """
-    n = segment.shape[0]
-    factors, errors = np.ones((n, 2)), np.zeros((n, 2))
-    for start in range(0, n, _CHUNK):
-        stop = min(start + _CHUNK, n)
-        if series.scaler is None:
-            for i in range(start, stop):
-                segment.subtract(i, series.background)
-        else:
-            rates, bad = segment.read(start, stop)
-            for i in range(start, stop):
-                image, factors[i], errors[i] = series.of(rates[i - start], bad[i - start])
-                segment.subtract(i, image)
-        progress.advance(stop - start)
-    return factors, errors
+    if factors is None:
+        return result.background
+    return lambda start, stop: result.scaled_background(factors[start:stop])
 
 
 def add_error(model: JwstDataModel, error: np.ndarray) -> None:
@@ -119,6 +132,13 @@ def add_error(model: JwstDataModel, error: np.ndarray) -> None:
                 np.sqrt(image * image + variance, out=image)
             else:
                 image += variance
+
+
+def _text_card(key: str, text: str, comment: str) -> Card:
+    """Make a card of a text, with as much of the comment as there is room for."""
+    room = _CARD_ROOM - len(text.replace("'", "''")) - 2 - len(" / ")
+    # A text that takes several cards has room for the comment in the last.
+    return key, text, comment if room < 0 else comment[:room]
 
 
 def _summary(result: BackgroundResult) -> str:
@@ -211,11 +231,11 @@ def cards(
         ("BKGLEVEL", float(np.median(result.background)), ""),
         ("BKGSUB", True, ""),
         ("BKGD_SCL", float(result.scales[0]), ""),
-        ("BKGLIB", library.source[:_CARD_TEXT], "library of background templates"),
+        _text_card("BKGLIB", library.source, "library of templates"),
         ("BKGNTMP", len(library.names), "number of templates scored"),
         ("BKGTMPL", best, "best template, counted from 0"),
-        ("BKGTNAM", library.names[best][:_CARD_TEXT], "name of that template"),
-        ("BKGKIND", _kind(result), "what was subtracted"),
+        _text_card("BKGTNAM", library.names[best], "name of that template"),
+        _text_card("BKGKIND", _kind(result), "what was subtracted"),
         ("BKGSCLL", float(result.scales[0]), "scale left of the break"),
         ("BKGSCLR", float(result.scales[1]), "scale right of the break"),
         ("BKGERRL", error[0], "1-sigma error of BKGSCLL"),
@@ -233,7 +253,7 @@ def cards(
         ("BKGBRK1", float(result.break_column[-1]), "[pix] break in last row, column from 0"),
         ("BKGNINT", result.combined.n_integrations, "integrations fitted together"),
         ("BKGPERI", per_integration, "each integration scaled by itself"),
-        ("BKGTRAC", traces[:_CARD_TEXT], "trace positions"),
+        _text_card("BKGTRAC", traces, "trace positions"),
         ("BKGWHY", None, ""),
     ]
 
@@ -260,7 +280,7 @@ def skipped_cards(reason: str, subtracted: bool = False) -> list[Card]:
     list of (key, value, comment)
         The cards.
     """
-    why: Card = ("BKGWHY", reason, "why no background was subtracted")
+    why = _text_card("BKGWHY", reason, "why skipped")
     if subtracted:
         return [why]
     return [*((key, None, "") for key in _ALL_KEYS), ("BKGSUB", False, ""), why]
@@ -356,8 +376,11 @@ def write_mask(path: str, result: BackgroundResult, name: str | None) -> None:
         Name of the product that the mask belongs to.
     """
     header = fits.Header()
-    header["FITTED"] = (name or "", "what the mask belongs to")
-    header["SOFTWARE"] = f"soss_photcal_steps {soss_photcal_steps.__version__}"
+    for key, text, comment in (
+        _text_card("FITTED", name or "", "what it is for"),
+        _text_card("SOFTWARE", f"soss_photcal_steps {soss_photcal_steps.__version__}", ""),
+    ):
+        header[key] = (text, comment)
     for value, meaning in MASK_MEANINGS.items():
         header[f"MASK{value}"] = (value, meaning)
     image = fits.ImageHDU(result.mask(), name="MASK")

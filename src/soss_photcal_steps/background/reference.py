@@ -231,8 +231,9 @@ def cut_library(
     cut = np.empty((len(images), wanted.n_rows, wanted.n_columns), dtype=np.float32)
     for k, image in enumerate(images):
         cut[k] = image[part]
-    filled, n_filled = repair_templates(cut, wanted, source)
-    return BackgroundLibrary(filled, tuple(names), source, n_filled)
+    # A full-frame library is large; it is not copied once more.
+    n_filled = _repair(cut, wanted, source)
+    return BackgroundLibrary(cut, tuple(names), source, n_filled)
 
 
 def repair_templates(
@@ -266,6 +267,11 @@ def repair_templates(
         If less than half of a template's pixels are positive and finite.
     """
     images = np.array(images, dtype=np.float32)
+    return images, _repair(images, window, source)
+
+
+def _repair(images: np.ndarray, window: Window, source: str) -> int:
+    """Do in place what `repair_templates` does, and give the number of pixels filled."""
     border = window.reference_pixels
     n_filled = 0
     for k, image in enumerate(images):
@@ -290,7 +296,7 @@ def repair_templates(
                 image[row, empty] = np.interp(empty, known, image[row, known])
             else:
                 image[row, empty] = _typical_columns(image, usable)[empty]
-    return images, n_filled
+    return n_filled
 
 
 def _typical_columns(image: np.ndarray, usable: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from jwst.assign_wcs import AssignWcsStep
 from jwst.pipeline import Spec2Pipeline
 from stdatamodels.jwst import datamodels
 
@@ -366,16 +367,10 @@ def spec2(**bkg):
     return {
         "steps": {
             **{name: {"skip": True} for name in skipped},
-            "assign_wcs": {f"override_{kind}": "N/A" for kind in WCS_REFERENCES},
+            "assign_wcs": {f"override_{kind}": "N/A" for kind in AssignWcsStep.reference_file_types},
             "bkg_subtract": bkg,
         }
     }
-
-
-WCS_REFERENCES = (
-    "distortion filteroffset specwcs regions wavelengthrange camera collimator disperser fore "
-    "fpa msa ote ifupost ifufore ifuslicer"
-).split()
 
 
 @pytest.fixture

@@ -304,13 +304,13 @@ class SossTemplateBackgroundStep(SossStep):
         return given, dedicated
 
     def _open(self, item: Any) -> _Segment:
-        if not isinstance(item, str | Path):
+        if not isinstance(item, str | Path | JwstDataModel):
+            raise SossInputError(
+                "The step needs rate or rateints, as files or data models, not "
+                f"{type(item).__name__}."
+            )
+        if isinstance(item, JwstDataModel):
             model = self.prepare_output(item)
-            if not isinstance(model, JwstDataModel):
-                raise SossInputError(
-                    "The step needs rate or rateints, as files or data models, not "
-                    f"{type(item).__name__}."
-                )
             return _Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model))
         path = self.make_input_path(str(item))
         self.check_file(path)

@@ -83,13 +83,16 @@ def dedicated_template(images: Sequence[np.ndarray]) -> DedicatedTemplate:
     if not images:
         raise ValueError("no background exposure was given")
     total, count = np.zeros(images[0].shape), np.zeros(images[0].shape)
-    levels, masked = [], []
+    levels: list[float] = []
+    masked = []
+    first = None
     for number, image in enumerate(images):
         good = np.isfinite(image)
         keep = good & ~mask_sources(image, good)
         if keep.mean() < 0.05:
             raise ValueError(f"background exposure {number} has no sky pixels left after masking")
-        level = float(np.median(image[keep]))
+        # Each exposure shows other pixels: their levels are compared by the shape of the first.
+        level = float(np.median(image[keep] if first is None else image[keep] / first[keep]))
         if level <= 0:
             raise ValueError(
                 f"background exposure {number} has a median level of {level:.3g} DN/s, "
@@ -99,13 +102,19 @@ def dedicated_template(images: Sequence[np.ndarray]) -> DedicatedTemplate:
         count[keep] += 1
         levels.append(level)
         masked.append(1 - keep.mean())
-    mean = total / np.maximum(count, 1)
-    shifts = _tilt(len(mean))
-    smooth = _turn(_smooth(_turn(mean, shifts), _turn(count, shifts)), -shifts)
+        if first is None:
+            first = _smooth_image(total, count)
     mean_level = float(np.mean(levels))
+    smooth = _smooth_image(total / np.maximum(count, 1), count)
     return DedicatedTemplate(
         (smooth * mean_level).astype(np.float32), np.array(masked), np.array(levels) / mean_level
     )
+
+
+def _smooth_image(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Smooth an image with its tilted break."""
+    shifts = _tilt(len(image))
+    return _turn(_smooth(_turn(image, shifts), _turn(weight, shifts)), -shifts)
 
 
 def mask_sources(image: np.ndarray, good: np.ndarray) -> np.ndarray:

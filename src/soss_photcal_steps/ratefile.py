@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
 from types import TracebackType
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
+from astropy.utils.exceptions import AstropyUserWarning
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError
@@ -132,6 +135,7 @@ class RateFile:
         if not self.reason:
             check_fits(path)
             self.extensions = _extensions(self.path)
+            self._check_end()
             self._check_science()
             self.reason = _obstacle(self.extensions)
         self.streamable = not self.reason
@@ -152,6 +156,14 @@ class RateFile:
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
+
+    def _check_end(self) -> None:
+        with open(self.path, "rb") as stream:
+            stream.seek(self.extensions[-1].end)
+            rest = stream.read(8)
+        # The first letters of one more header, which astropy overlooks.
+        if rest and b"XTENSION".startswith(rest):
+            raise SossInputError(f"The file {self.path} is truncated; copy or download it again.")
 
     def _check_science(self) -> None:
         if "SCI" not in self:
@@ -179,7 +191,7 @@ class RateFile:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of SCI: (ny, nx), or (n, ny, nx) for a series of integrations."""
+        """Shape of SCI: (ny, nx), or (n, ny, nx) for integrations; only of a streamable file."""
         return self["SCI"].shape
 
     @property
@@ -339,10 +351,19 @@ def _compression(path: str) -> str:
     return f"it is compressed by {kind}" if kind else ""
 
 
+@contextmanager
+def _open_fits(path: str, **kwargs: Any) -> Iterator[fits.HDUList]:
+    """Open a file that has been checked, without the warnings that the check has answered."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        with fits.open(path, memmap=False, lazy_load_hdus=False, **kwargs) as hdus:
+            yield hdus
+
+
 def _extensions(path: str) -> tuple[Extension, ...]:
     """Find where everything lies in a FITS file, from its headers."""
     found = []
-    with fits.open(path, memmap=True, lazy_load_hdus=False, disable_image_compression=True) as hdus:
+    with _open_fits(path, disable_image_compression=True) as hdus:
         for hdu in hdus:
             info = hdu.fileinfo()
             found.append(
@@ -364,6 +385,9 @@ def _obstacle(extensions: Sequence[Extension]) -> str:
     shape = next(extension.shape for extension in extensions if extension.name == "SCI")
     present = {name for name, _ in names}
     primary = extensions[0].header
+    for extension in extensions:
+        if "ZIMAGE" in extension.header:
+            return f"{extension.name} is tile-compressed"
     if primary.get("DATAMODL") != _MODELS[len(shape)]:
         return f"its model is {primary.get('DATAMODL')}, not {_MODELS[len(shape)]}"
     if primary["NAXIS"] > 0:
@@ -387,8 +411,6 @@ def _obstacle(extensions: Sequence[Extension]) -> str:
 def _extension_obstacle(extension: Extension) -> str:
     """Say why an extension can neither be read in parts nor as a whole."""
     header, name = extension.header, extension.name
-    if "ZIMAGE" in header:
-        return f"{name} is tile-compressed"
     if name not in CUBES:
         is_image = header.get("XTENSION", "IMAGE").strip() == "IMAGE"
         large = extension.end - extension.data_start > _LARGEST_OTHER_IMAGE
@@ -449,7 +471,7 @@ def open_metadata(source: RateFile) -> Any:
         raise SossInputError(f"The file {source.path} cannot be read in parts: {source.reason}.")
     kind = getattr(datamodels, _MODELS[len(source.shape)])
     unread = UnreadArrays()
-    with fits.open(source.path, memmap=False, lazy_load_hdus=False) as hdus:
+    with _open_fits(source.path) as hdus:
         for hdu in hdus:
             if hdu.name in CUBES:
                 hdu.data = unread.array(hdu.shape, CUBES[hdu.name])

@@ -1,7 +1,7 @@
 """Subtract a background from file to file, in memory that does not grow with the length.
 
 Only the pixels of SCI and the metadata change.  Everything else is copied by the operating
-system, byte for byte, while SCI is worked on.
+system, byte for byte.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ import errno
 import io
 import os
 import shutil
-import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -39,7 +38,7 @@ __all__ = ["add_variance", "write_subtracted"]
 #: An image, or what gives those of the integrations from start up to stop.
 Images = np.ndarray | Callable[[int, int], np.ndarray]
 
-# The operating system copies this much between two looks at whether to go on, bytes.
+# The operating system copies this much at a time, and can be interrupted in between, bytes.
 _COPY_SIZE = 2**25
 _COPY_BUFFER = 2**20
 # What copy_file_range says where the kernel or the file system cannot do it.
@@ -60,7 +59,6 @@ _FITS_BLOCK = 2880
 class _Part:
     """A piece of the new file: bytes, or a range of the source, or a cube that is edited."""
 
-    start: int
     size: int
     content: bytes | None = None
     source_start: int = 0
@@ -119,7 +117,7 @@ def write_subtracted(
     parts = list(_layout(source, model, os.fspath(path), edited))
     try:
         with atomic_path(path) as temporary:
-            _check_space(temporary, parts[-1].start + parts[-1].size)
+            _check_space(temporary, sum(part.size for part in parts))
             _write(source, temporary, parts, background, extra_variance, progress)
     except OSError as error:
         raise SossInputError(f"{path} cannot be written: {error.strerror or error}.") from error
@@ -156,25 +154,21 @@ def _layout(source: RateFile, model: Any, path: str, edited: list[str]) -> Itera
     }
     added = [hdu for key, hdu in ours.items() if key not in theirs and hdu.name != "ASDF"]
 
-    position = 0
     for extension in kept:
         header = headers.get(extension.name)
         if header is None:
             # Header and data in one piece.
             size = extension.end - extension.header_start
-            yield _Part(position, size, source_start=extension.header_start)
-            position += size
+            yield _Part(size, source_start=extension.header_start)
             continue
-        text = header.tostring().encode("ascii")
-        yield _Part(position, len(text), content=text)
-        position += len(text)
+        with _quiet_cards():
+            text = header.tostring().encode("ascii")
+        yield _Part(len(text), content=text)
         if extension.name in edited:
             size = source.integration_bytes * source.n_integrations
-            yield _Part(position, size, cube=extension.name)
-            position += size
+            yield _Part(size, cube=extension.name)
             padding = bytes(-size % _FITS_BLOCK)
-            yield _Part(position, len(padding), content=padding)
-            position += len(padding)
+            yield _Part(len(padding), content=padding)
 
     in_file = [
         SimpleNamespace(name=extension.name, header=headers.get(extension.name, extension.header))
@@ -186,7 +180,7 @@ def _layout(source: RateFile, model: Any, path: str, edited: list[str]) -> Itera
     new_hash = fits_support.fits_hash([*in_file, *added])
     key = f"{fits_support.FITS_HASH_KEY}: "
     tail = tail.replace((key + old_hash).encode(), (key + new_hash).encode())
-    yield _Part(position, len(tail), content=tail)
+    yield _Part(len(tail), content=tail)
 
 
 def _new_header(extension: Extension, ours: dict[Any, Any], edited: list[str]) -> fits.Header:
@@ -207,8 +201,7 @@ def _headers_and_metadata(model: Any, path: str, edited: list[str]) -> fits.HDUL
         cards = tree.get("extra_fits", {}).get(name, {})
         if "header" in cards:
             cards["header"] = [card for card in cards["header"] if card[0] not in _CHECKSUMS]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Card is too long")
+    with _quiet_cards():
         return fits_support.to_fits(tree, model.schema)
 
 
@@ -222,12 +215,20 @@ def _replace_stand_ins(tree: Any) -> Any:
     return treeutil.walk_and_modify(tree, replace)
 
 
+@contextmanager
+def _quiet_cards() -> Iterator[None]:
+    """Hold back astropy's remarks on cards that were in the source already."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Card is too long")
+        warnings.filterwarnings("ignore", message="Keyword name .* HIERARCH card will be created")
+        yield
+
+
 def _hdu_bytes(hdus: list[Any]) -> bytes:
     """Write extensions as they are in a file."""
     buffer = io.BytesIO()
     primary = fits.PrimaryHDU()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Card is too long")
+    with _quiet_cards():
         fits.HDUList([primary, *hdus]).writeto(buffer)
     return buffer.getvalue()[len(primary.header.tostring()) :]
 
@@ -246,25 +247,23 @@ def _write(
     extra_variance: Images | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write all parts; copying goes on beside the arithmetic."""
-    stop = threading.Event()
-    copied = [part for part in parts if part.content is None and not part.cube]
-    with open(path, "wb", buffering=0) as target, ThreadPoolExecutor(1) as helper:
-        copying = helper.submit(_copy_parts, source.path, target.fileno(), copied, stop)
-        try:
-            for part in parts:
-                if part.content is not None:
-                    _write_all(target, part.start, part.content)
-            for part in parts:
-                if part.cube == "SCI":
-                    _edit(source, target, part, _subtract, background, progress)
-                elif part.cube == "ERR":
-                    _edit(source, target, part, _add_to_errors, extra_variance)
-                elif part.cube == "VAR_RNOISE":
-                    _edit(source, target, part, np.add, extra_variance)
-            copying.result()
-        finally:
-            stop.set()
+    """Write all parts, in the order of the file.
+
+    Copying in a second thread was tried: it gains nothing, as both wait for the same memory
+    and disk.
+    """
+    with open(source.path, "rb", buffering=0) as old, open(path, "wb", buffering=0) as new:
+        for part in parts:
+            if part.content is not None:
+                _write_all(new, part.content)
+            elif part.cube == "SCI":
+                _edit(source, new, "SCI", _subtract, background, progress)
+            elif part.cube == "ERR":
+                _edit(source, new, "ERR", _add_to_errors, extra_variance)
+            elif part.cube:
+                _edit(source, new, part.cube, np.add, extra_variance)
+            else:
+                _copy_range(old.fileno(), new.fileno(), part.source_start, part.size)
 
 
 def _subtract(data: np.ndarray, image: np.ndarray, out: np.ndarray) -> None:
@@ -278,7 +277,7 @@ def _add_to_errors(data: np.ndarray, image: np.ndarray, out: np.ndarray) -> None
 def _edit(
     source: RateFile,
     target: io.FileIO,
-    part: _Part,
+    name: str,
     operation: Callable[..., Any],
     images: Any,
     progress: Callable[[int, int], None] | None = None,
@@ -286,13 +285,13 @@ def _edit(
     """Apply an operation to a cube, a few integrations at a time."""
     n, shape = source.n_integrations, source.shape[-2:]
     step = min(max(1, CHUNK_SIZE // source.integration_bytes), n)
-    stored = source[part.cube].stored_type
+    stored = source[name].stored_type
     buffer = np.empty((step, *shape), stored)
     # numpy works on the file's byte order as fast as we could swap it.
     result = buffer if buffer.itemsize == 4 else np.empty((step, *shape), CUBES["SCI"])
     for start in range(0, n, step):
         stop = min(start + step, n)
-        raw = source.read_raw(part.cube, start, buffer[: stop - start])
+        raw = source.read_raw(name, start, buffer[: stop - start])
         out = result[: stop - start]
         if out.dtype != raw.dtype:
             out[...] = raw
@@ -303,50 +302,35 @@ def _edit(
             operation(raw, image, out=out)
         if out.dtype.byteorder == "=":
             out = out.astype(out.dtype.newbyteorder(">"))
-        _write_all(
-            target,
-            part.start + start * source.integration_bytes,
-            out.reshape(-1).view(np.uint8).data,
-        )
+        _write_all(target, out.reshape(-1).view(np.uint8).data)
         if progress is not None:
             progress(stop, n)
 
 
-def _write_all(target: io.FileIO, position: int, content: bytes | memoryview) -> None:
-    """Write at a position; the system may take less than it is given at a time."""
+def _write_all(target: io.FileIO, content: bytes | memoryview) -> None:
+    """Write bytes, of which the system may take less than it is given at a time."""
     view = memoryview(content)
     while view:
-        count = os.pwrite(target.fileno(), view, position)
-        position, view = position + count, view[count:]
+        view = view[target.write(view) :]
 
 
-def _copy_parts(source: str, target: int, parts: list[_Part], stop: threading.Event) -> None:
-    """Copy ranges of the source to the target, until told to stop."""
-    with open(source, "rb", buffering=0) as stream:
-        for part in parts:
-            done = 0
-            while done < part.size and not stop.is_set():
-                done += _copy_range(
-                    stream.fileno(),
-                    target,
-                    part.source_start + done,
-                    part.start + done,
-                    min(part.size - done, _COPY_SIZE),
-                )
-
-
-def _copy_range(source: int, target: int, start: int, to: int, size: int) -> int:
-    """Copy some bytes within the kernel where that is possible; tell how many."""
-    if hasattr(os, "copy_file_range"):
-        try:
-            count = os.copy_file_range(source, target, size, start, to)
-        except OSError as error:
-            if error.errno not in _CANNOT_COPY:
-                raise
-            count = 0
-        if count:
-            return count
-    content = os.pread(source, min(size, _COPY_BUFFER), start)
-    if not content:
-        raise OSError(errno.EIO, "the source ended while it was copied")
-    return os.pwrite(target, content, to)
+def _copy_range(source: int, target: int, start: int, size: int) -> None:
+    """Copy bytes of one open file to the end of another, within the kernel where possible."""
+    in_kernel = hasattr(os, "copy_file_range")
+    end = start + size
+    while start < end:
+        count = 0
+        if in_kernel:
+            try:
+                count = os.copy_file_range(source, target, min(end - start, _COPY_SIZE), start)
+            except OSError as error:
+                if error.errno not in _CANNOT_COPY:
+                    raise
+            # Some file systems say that they copied nothing instead of that they cannot.
+            in_kernel = count > 0
+        else:
+            content = os.pread(source, min(end - start, _COPY_BUFFER), start)
+            if not content:
+                raise OSError(errno.EIO, "the source ended while it was copied")
+            count = os.write(target, content)
+        start += count

@@ -40,7 +40,7 @@ def test_templates_are_cut_to_the_rows_of_the_data(library, data):
     cut = cut_library(rising(library), library, data, "lib.fits")
     inside = ~data.reference_pixels
     assert np.array_equal(cut.images[0][inside], rising(data)[0][inside])
-    assert np.all(cut.images[0][~inside] == 0)
+    assert np.array_equal(cut.images[0][~inside], rising(data)[0][~inside])
     assert cut.n_filled == 0
 
 
@@ -97,7 +97,7 @@ def test_gaps_are_filled_from_their_row(value):
     inside = ~STRIP.reference_pixels
     assert np.allclose(filled[0][inside], expected[inside], rtol=1e-5)
     assert count == 11
-    assert not images[0, 30, 500] == filled[0, 30, 500]
+    assert images[0, 30, 500] != filled[0, 30, 500]
 
 
 def test_empty_row_is_filled_from_the_columns():

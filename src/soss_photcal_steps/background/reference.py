@@ -164,7 +164,7 @@ class BackgroundLibrary:
     Attributes
     ----------
     images : ndarray
-        Templates, shape (n, n_rows, n_columns), float32, DN/s; 0 in the reference pixels.
+        Templates, shape (n, n_rows, n_columns), float32, DN/s.
     names : tuple of str
         Name of each template.
     source : str
@@ -236,10 +236,8 @@ def cut_library(
     return BackgroundLibrary(cut, tuple(names), source, n_filled)
 
 
-def repair_templates(
-    images: np.ndarray, window: Window, source: str
-) -> tuple[np.ndarray, int]:
-    """Fill the gaps of templates, and clear their reference pixels.
+def repair_templates(images: np.ndarray, window: Window, source: str) -> tuple[np.ndarray, int]:
+    """Fill the gaps of templates.
 
     Subtracting a zero or a NaN would leave the background, or a hole, in that pixel.  The
     background changes so slowly along a row that its neighbours tell it.  The reference
@@ -285,7 +283,7 @@ def _repair(images: np.ndarray, window: Window, source: str) -> int:
                 f"{100 * _LEAST_USABLE:.0f} are needed."
             )
         gap = ~usable & ~border
-        image[border] = 0
+        image[border & ~np.isfinite(image)] = 0
         if not gap.any():
             continue
         n_filled += int(gap.sum())
@@ -338,9 +336,7 @@ def with_candidate(
     )
 
 
-def read_library(
-    reference: Any, wanted: Window, filter_name: str
-) -> BackgroundLibrary:
+def read_library(reference: Any, wanted: Window, filter_name: str) -> BackgroundLibrary:
     """Read the templates of a ``bkg`` reference that the data need.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 __all__ = ["background_figure"]
@@ -10,10 +11,10 @@ __all__ = ["background_figure"]
 _DATA, _MODEL, _SKY, _MARK = "#4d4d4d", "#b2182b", "#2166ac", "#e08214"
 
 
-def _display_range(image: np.ndarray, mask: np.ndarray, background: np.ndarray) -> float:
-    sky = image[mask & np.isfinite(image)]
-    top = float(np.percentile(sky, 99)) if sky.size else 1.0
-    return 1.25 * max(top, float(np.nanmax(background)), 1e-6)
+def _display_range(background: np.ndarray) -> float:
+    """Top of the grey scale: what lies above it is not sky."""
+    level = np.nanpercentile(background, 99) if np.isfinite(background).any() else 1.0
+    return 2.2 * max(float(level), 1e-6)
 
 
 def _mean_over(values: np.ndarray, mask: np.ndarray, axis: int, width: int) -> np.ndarray:
@@ -25,7 +26,16 @@ def _mean_over(values: np.ndarray, mask: np.ndarray, axis: int, width: int) -> n
     return np.where(count > 10, total / np.maximum(count, 1), np.nan)
 
 
-def _profile(axis, position, data, background, wing, mask, along: int, width: int) -> None:
+def _profile(
+    axis: Axes,
+    position: np.ndarray,
+    data: np.ndarray,
+    background: np.ndarray,
+    wing: np.ndarray,
+    mask: np.ndarray,
+    along: int,
+    width: int,
+) -> None:
     edges = np.arange(0, len(position), width)
     centre = np.add.reduceat(position, edges) / np.diff(np.append(edges, len(position)))
     measured = _mean_over(data, mask, along, width)
@@ -85,7 +95,7 @@ def background_figure(
     figure = Figure(figsize=(13, 12.5), layout="constrained")
     grid = figure.add_gridspec(4, 3, height_ratios=[1, 1, 1.1, 1.2])
     figure.suptitle(title, fontsize=11)
-    top = _display_range(image, mask, background)
+    top = _display_range(background)
     rows = np.arange(ny)
     panels = (
         (image, "before; outlined: pixels that the fit used"),
@@ -126,13 +136,24 @@ def background_figure(
         axis.set_title(text, fontsize=10, loc="left")
 
     axis = figure.add_subplot(grid[3, 2])
+    _ranking(axis, cost, names, chosen)
+    return figure
+
+
+def _ranking(axis: Axes, cost: np.ndarray, names: list[str], chosen: int) -> None:
+    axis.set_title("ranking of the templates", fontsize=10, loc="left")
+    if len(cost) < 2:
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, f"{names[chosen]}\nis the only template", ha="center", va="center")
+        return
     order = np.argsort(cost)[:18]
-    excess = cost[order] - cost[order[0]]
+    excess = np.maximum(cost[order] - cost[order[0]], 0)
     colors = [_MODEL if k == chosen else "#92c5de" for k in order]
-    axis.barh(np.arange(len(order)), np.maximum(excess, 0), color=colors)
+    axis.barh(np.arange(len(order)), excess, color=colors)
+    axis.plot(excess, np.arange(len(order)), "o", color=_DATA, markersize=3)
     axis.set_yticks(np.arange(len(order)), [names[k] for k in order], fontsize=7)
+    for label, k in zip(axis.get_yticklabels(), order, strict=True):
+        label.set_color(_MODEL if k == chosen else "black")
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=10)
-    axis.set_xlabel(r"$\chi^2$ above the best")
-    axis.set_title("ranking of the templates", fontsize=10, loc="left")
-    return figure
+    axis.set_xlabel(r"$\chi^2$ above the best; red: taken")

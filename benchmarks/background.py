@@ -29,6 +29,8 @@ def _parser() -> argparse.ArgumentParser:
     accuracy.add_argument("--route", choices=("step", "arrays"), default="step",
                           help="run the step, or its algorithm on arrays")  # fmt: skip
     accuracy.add_argument("--no-jwst", action="store_true", help="leave jwst's algorithm out")
+    accuracy.add_argument("--library-seed", type=int,
+                          help="one library for all scenes; each has its own by default")  # fmt: skip
     accuracy.add_argument("--store", type=Path, help="JSON file of results, to go on from")
     accuracy.add_argument("--again", action="store_true", help="measure what is stored again")
     cost = parser.add_argument_group("cost")
@@ -61,6 +63,7 @@ def main() -> None:
             options.workers,
             route=options.route,
             with_jwst=not options.no_jwst,
+            library_seed=options.library_seed,
             store=options.store,
             again=options.again,
         )

@@ -20,6 +20,15 @@ from soss_photcal_steps.stream import add_variance, write_subtracted
 ARRAYS = ("data", "dq", "err", "var_poisson", "var_rnoise", "int_times")
 LONG = "a text that is longer than one card can hold, so that it goes on in a second " * 2
 
+TIMES = [
+    ("integration_number", "<i4"),
+    *(
+        (f"int_{part}_{scale}", "<f8")
+        for scale in ("MJD_UTC", "BJD_TDB")
+        for part in ("start", "mid", "end")
+    ),
+]
+
 
 def make(path, shape=(5, 12, 20), seed=1):
     """Write a rate or rateints file with everything that a real one may have; give its path."""
@@ -34,7 +43,7 @@ def make(path, shape=(5, 12, 20), seed=1):
         model.var_poisson = model.err**2 / 2
         model.var_rnoise = model.err**2 / 2
         if len(shape) == 3:
-            times = np.zeros(shape[0], model.get_dtype("int_times"))
+            times = np.zeros(shape[0], TIMES)
             times["integration_number"] = np.arange(1, shape[0] + 1)
             times["int_mid_BJD_TDB"] = 59788.25 + np.arange(shape[0]) / 1000
             model.int_times = times

@@ -43,6 +43,10 @@ class FitOptions:
         Template to be used, counted from 0; all are tried if None.
     min_pixels : int
         Smallest number of sky pixels on either side.
+    iterations : int
+        Rounds of masking sources, reading off the traces and fitting.
+    first_tuned : int
+        First of these rounds, counted from 0, that also fits the widths of the wing's prior.
     """
 
     trace_half_width: float = 21.0

@@ -16,6 +16,7 @@ FEW = settings(max_examples=30, deadline=None, derandomize=True)
 
 
 def cube(seed, n, shape=(4, 5)):
+    """Make a cube of Gaussian noise."""
     return np.random.default_rng(seed).normal(3, 1, (n, *shape)).astype(np.float32)
 
 

@@ -12,6 +12,7 @@ FEW = settings(max_examples=20, deadline=None, derandomize=True)
 
 
 def problem(seed=0, n=40, wings=5, models=3, terms=2):
+    """Draw data, design, templates and priors."""
     rng = np.random.default_rng(seed)
     root = rng.normal(size=(wings, wings))
     return dict(
@@ -25,6 +26,7 @@ def problem(seed=0, n=40, wings=5, models=3, terms=2):
 
 
 def equations(p, **changes):
+    """Set up the equations of a problem."""
     q = {**p, **changes}
     return NormalEquations(q["data"], q["variance"], q["design"], q["terms"])
 

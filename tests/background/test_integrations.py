@@ -9,6 +9,7 @@ SHAPE = (64, 400)
 
 
 def scene(seed=0):
+    """Make a background of two flat sides and a star."""
     rng = np.random.default_rng(seed)
     right = np.zeros(SHAPE, np.float32)
     right[:, 200:] = 4.0
@@ -21,6 +22,7 @@ def scene(seed=0):
 
 
 def scaler(left, right, star, sky, core, sigma=0.5):
+    """Prepare the scaler for a noise of `sigma`."""
     variance = np.full(SHAPE, sigma**2, np.float32)
     return integration_scaler(left + right + star, sky, left, right, variance, core)
 

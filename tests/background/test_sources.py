@@ -1,0 +1,82 @@
+"""Masking of contaminants that were put into noise."""
+
+import numpy as np
+import pytest
+
+from soss_photcal_steps.background.sky import Sky, make_blocks
+from soss_photcal_steps.background.sources import find_sources, grow
+
+SHAPE = (128, 512)
+SIGMA = 0.1
+
+
+def sky_and_blocks():
+    """Make a sky of constant noise and its layout."""
+    rows, columns = np.arange(128) * 2 + 0.5, np.arange(512) * 4 + 1.5
+    variance = np.full(SHAPE, SIGMA**2, np.float32)
+    sky = Sky(np.zeros(SHAPE), np.full(SHAPE, 8.0), variance, rows, columns, 4)
+    return sky, make_blocks(rows, 512, 4, (696, 705))
+
+
+def find(residual, weight=None, n_sigma=4.5):
+    """Look for sources in a residual."""
+    sky, blocks = sky_and_blocks()
+    weight = sky.weight if weight is None else weight
+    return find_sources(sky, weight, residual, sky.variance, blocks, n_sigma)
+
+
+def noise(seed=0):
+    """Make a residual of noise alone."""
+    return np.random.default_rng(seed).normal(0, SIGMA, SHAPE)
+
+
+def test_grow_is_a_box():
+    """A single bin grows to a box of the stated size."""
+    mask = np.zeros((11, 21), bool)
+    mask[5, 10] = True
+    grown = grow(mask, 5, 3)
+    assert grown.sum() == 15
+    assert grown[3:8, 9:12].all()
+    assert mask.sum() == 1
+
+
+def test_pure_noise_is_left_alone():
+    """In Gaussian noise less than one per cent of the bins is masked."""
+    assert np.mean([find(noise(s)).mean() for s in range(3)]) < 0.01
+
+
+@pytest.mark.parametrize("place", [(20, 60), (64, 300), (110, 480)])
+def test_sources_are_masked(place):
+    """Bins with a third of sigma or more of a bright source are masked, few others."""
+    y, x = np.indices(SHAPE)
+    source = 50 * SIGMA * np.exp(-0.5 * (((y - place[0]) / 3) ** 2 + ((x - place[1]) / 2) ** 2))
+    found = find(noise() + source)
+    assert found[source > SIGMA / 3].mean() > 0.97
+    assert found.mean() < 0.08
+
+
+def test_faint_trace_of_a_field_star_is_masked():
+    """A streak of 1.5 sigma per bin, invisible in single bins, is found by the long boxes."""
+    residual = noise(1)
+    residual[60:66, 100:300] += 1.5 * SIGMA
+    found = find(residual)
+    assert found[61:65, 110:290].mean() > 0.9
+    assert found[:40].mean() < 0.02
+
+
+def test_wrong_template_is_not_a_source():
+    """A smooth residual of two sigma over the whole image masks less than 2 per cent."""
+    residual = noise(2) + 2 * SIGMA * np.sin(np.arange(512) / 80)[None, :]
+    assert find(residual).mean() < 0.02
+
+
+def test_threshold_and_weight_are_respected():
+    """A higher threshold masks less, and bins without data cannot raise a detection."""
+    residual = noise(3)
+    residual[50:53, 200:203] += 5 * SIGMA
+    assert find(residual)[51, 201]
+    assert not find(residual, n_sigma=60).any()
+    weight = np.full(SHAPE, 8.0)
+    weight[48:55, 198:205] = 0
+    residual[48:55, 198:205] = 1e6
+    assert find(residual, weight).mean() < 0.02

@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
                           help="run the step, or its algorithm on arrays")  # fmt: skip
     accuracy.add_argument("--no-jwst", action="store_true", help="leave jwst's algorithm out")
     accuracy.add_argument("--library-seed", type=int,
-                          help="one library for all scenes; each has its own by default")  # fmt: skip
+                          help="one library for all scenes, in place of one each")  # fmt: skip
     accuracy.add_argument("--store", type=Path, help="JSON file of results, to go on from")
     accuracy.add_argument("--again", action="store_true", help="measure what is stored again")
     cost = parser.add_argument_group("cost")

@@ -359,7 +359,23 @@ def test_parameters_of_the_own_step_of_jwst(caplog):
 
 def spec2(**bkg):
     """Give the parameters that let calwebb_spec2 run as far as it can without references."""
-    skipped = ["msa_flagging", "flat_field", "extract_1d", "photom", "pathloss", "master_background_mos", "wavecorr", "barshadow", "fringe", "straylight", "residual_fringe", "cube_build", "resample_spec", "wfss_contam", "extract_2d"]
+    skipped = [
+        "msa_flagging",
+        "flat_field",
+        "extract_1d",
+        "photom",
+        "pathloss",
+        "master_background_mos",
+        "wavecorr",
+        "barshadow",
+        "fringe",
+        "straylight",
+        "residual_fringe",
+        "cube_build",
+        "resample_spec",
+        "wfss_contam",
+        "extract_2d",
+    ]
     return {
         "steps": {
             **{name: {"skip": True} for name in skipped},

@@ -6,7 +6,6 @@ from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.background.reference import (
-    Window,
     cut_library,
     pastasoss_positions,
     read_library,
@@ -14,6 +13,7 @@ from soss_photcal_steps.background.reference import (
     trace_positions,
     with_candidate,
 )
+from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.simulate import make_library
 from soss_photcal_steps.simulate.write import write_library

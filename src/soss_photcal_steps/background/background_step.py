@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ from soss_photcal_steps.background.dedicated import dedicated_template
 from soss_photcal_steps.background.estimate import FitError
 from soss_photcal_steps.background.exposure import (
     BackgroundResult,
-    Integrations,
     combine_exposure,
     find_background,
     integration_factors,
@@ -28,12 +25,10 @@ from soss_photcal_steps.background.exposure import (
 from soss_photcal_steps.background.inputs import (
     ExposureInfo,
     ModelIntegrations,
-    StreamedIntegrations,
     check_same_exposure,
     check_usable,
     read_association,
 )
-from soss_photcal_steps.background.ondisk import open_on_demand
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.progress import Progress
 from soss_photcal_steps.background.reference import (
@@ -44,10 +39,8 @@ from soss_photcal_steps.background.reference import (
     trace_positions,
     with_candidate,
 )
+from soss_photcal_steps.background.segments import Segment, SegmentStep
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratefile import RateFile, open_metadata
-from soss_photcal_steps.step import SossStep
-from soss_photcal_steps.stream import write_subtracted
 
 __all__ = ["SossTemplateBackgroundStep"]
 
@@ -79,41 +72,7 @@ _RECORDED_OPTIONS = (
 )
 
 
-@dataclass
-class _Segment:
-    """One file or model of the input.
-
-    Attributes
-    ----------
-    model : JwstDataModel
-        The model; of a streamed file only its metadata.
-    info : ExposureInfo
-        What its header says.
-    integrations : Integrations
-        Its pixels.
-    path : str
-        The file; empty for a model.
-    source : RateFile or None
-        The file if it is streamed.
-    background : ndarray or callable
-        What is to be subtracted from a streamed file when it is written.
-    extra_variance : ndarray or None
-        What is to be added to the variances of a streamed file.
-    written : str
-        The product, if it was streamed.
-    """
-
-    model: JwstDataModel
-    info: ExposureInfo
-    integrations: Integrations
-    path: str = ""
-    source: RateFile | None = None
-    background: np.ndarray | Callable[[int, int], np.ndarray] | None = None
-    extra_variance: np.ndarray | None = None
-    written: str = ""
-
-
-class SossTemplateBackgroundStep(SossStep):
+class SossTemplateBackgroundStep(SegmentStep):
     """Fit the background templates together with the star's wings, and subtract the result.
 
     The input is a ``rate`` or ``rateints`` of NIS_SOSS, a list of the segments of one
@@ -152,43 +111,8 @@ class SossTemplateBackgroundStep(SossStep):
     reference_file_types = ["bkg"]  # noqa: RUF012 (as every step of jwst has it)
     optional_reference_types = ("pastasoss",)
 
-    # Files that are streamed in the current run.
-    _streamed: Sequence[_Segment] = ()
-    _files: ExitStack | None = None
-
-    def run(self, *args: Any) -> Any:
-        """Run the step.
-
-        From file to file, the pixels are streamed.  The model that is then returned is that
-        of the product, and reads its pixels from there when they are asked for.
-
-        Parameters
-        ----------
-        *args
-            As for `process`.
-
-        Returns
-        -------
-        JwstDataModel or list of JwstDataModel
-            As `process`.
-        """
-        output_use_model = self.output_use_model
-        try:
-            with ExitStack() as self._files:
-                result = super().run(*args)
-                if isinstance(result, list):
-                    return [self._product(model) for model in result]
-                return self._product(result)
-        finally:
-            self.output_use_model = output_use_model
-            self._streamed, self._files = (), None
-
-    def _product(self, model: Any) -> Any:
-        """Give the product that was written of a streamed file; any other model as it is."""
-        for segment in self._streamed:
-            if segment.model is model and segment.written:
-                return open_on_demand(segment.written)
-        return model
+    # A parameter, which stpipe sets from the specification.
+    override_bkg: Any
 
     def process(self, input: Any, background: Any = None, *_: Any) -> Any:  # noqa: A002
         """Subtract the background.
@@ -218,17 +142,16 @@ class SossTemplateBackgroundStep(SossStep):
         with ExitStack() as opened:
             segments = []
             for item in given:
-                segments.append(self._open(item))
+                segments.append(self.open_segment(item))
                 if segments[-1].model is not item:
                     opened.callback(segments[-1].model.close)
-            self._streamed = [segment for segment in segments if segment.source is not None]
             self._work(segments, dedicated)
             # The models are the result now, and stay open.
             opened.pop_all()
         models = [segment.model for segment in segments]
         return models if self._is_series(input) else models[0]
 
-    def _work(self, segments: Sequence[_Segment], dedicated: Sequence[Any]) -> None:
+    def _work(self, segments: Sequence[Segment], dedicated: Sequence[Any]) -> None:
         for segment in segments:
             check_usable(segment.info)
             self._check_not_subtracted(segment.info)
@@ -303,85 +226,6 @@ class SossTemplateBackgroundStep(SossStep):
             self.output_use_model = True
         return given, dedicated
 
-    def _open(self, item: Any) -> _Segment:
-        if not isinstance(item, str | Path | JwstDataModel):
-            raise SossInputError(
-                "The step needs rate or rateints, as files or data models, not "
-                f"{type(item).__name__}."
-            )
-        if isinstance(item, JwstDataModel):
-            model = self.prepare_output(item)
-            return _Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model))
-        path = self.make_input_path(str(item))
-        self.check_file(path)
-        # A hook gets the result before it is written, so it must be complete by then.
-        if self.parent is None and self.save_results and not self.post_hooks:
-            segment = self._open_streamed(path)
-            if segment is not None:
-                return segment
-        model = self.prepare_output(path)
-        model.meta.filename = os.path.basename(path)
-        return _Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model), path)
-
-    def _open_streamed(self, path: str) -> _Segment | None:
-        """Open a file to be streamed; None if it has to be read as a whole."""
-        if not path.lower().endswith(".fits") or self._files is None:
-            return None
-        source = self._files.enter_context(RateFile(path))
-        if not source.streamable:
-            log.info("%s is read as a whole: %s.", path, source.reason)
-            return None
-        model = open_metadata(source)
-        model.meta.filename = os.path.basename(path)
-        info = ExposureInfo.from_model(model, source.shape)
-        return _Segment(model, info, StreamedIntegrations(source), path, source)
-
-    def write_product(self, model: JwstDataModel, path: str) -> None:
-        """Write a product; a streamed one is made only now.
-
-        Parameters
-        ----------
-        model : JwstDataModel
-            The product.
-        path : str
-            A temporary path with the final file name.
-        """
-        for segment in self._streamed:
-            if segment.model is model and segment.source is not None:
-                unchanged = np.zeros((1, 1), np.float32)
-                with Progress("writing", segment.integrations.shape[0]) as progress:
-                    write_subtracted(
-                        segment.source,
-                        path,
-                        model,
-                        unchanged if segment.background is None else segment.background,
-                        extra_variance=segment.extra_variance,
-                        progress=progress,
-                    )
-                return
-        super().write_product(model, path)
-
-    def save_model(self, model: Any, *args: Any, **kwargs: Any) -> Any:
-        """Save a model, see `SavingStep.save_model`.
-
-        Parameters
-        ----------
-        model : JwstDataModel
-            The product.
-        *args, **kwargs
-            As for `SavingStep.save_model`.
-
-        Returns
-        -------
-        str or None
-            Path of what was saved.
-        """
-        path = super().save_model(model, *args, **kwargs)
-        for segment in self._streamed:
-            if segment.model is model and path:
-                segment.written = path
-        return path
-
     def _check_not_subtracted(self, info: ExposureInfo) -> None:
         if not info.subtracted:
             return
@@ -401,7 +245,7 @@ class SossTemplateBackgroundStep(SossStep):
         )
 
     def _find(
-        self, segments: Sequence[_Segment], dedicated: Sequence[Any]
+        self, segments: Sequence[Segment], dedicated: Sequence[Any]
     ) -> tuple[BackgroundResult, BackgroundLibrary, str]:
         """Combine, get templates and traces, and fit."""
         info, model = segments[0].info, segments[0].model
@@ -504,7 +348,7 @@ class SossTemplateBackgroundStep(SossStep):
 
     def _subtract(
         self,
-        segments: Sequence[_Segment],
+        segments: Sequence[Segment],
         result: BackgroundResult,
         library: BackgroundLibrary,
         trace_source: str,
@@ -553,7 +397,7 @@ class SossTemplateBackgroundStep(SossStep):
     def _recorded_options(self) -> Mapping[str, Any]:
         return {name: getattr(self, name) for name in _RECORDED_OPTIONS}
 
-    def _skip(self, segments: Sequence[_Segment], reason: str) -> None:
+    def _skip(self, segments: Sequence[Segment], reason: str) -> None:
         """Pass the data on untouched, with the reason, or stop."""
         sentence = f"No background was subtracted from {segments[0].info.name}: {reason}."
         if self.on_failure == "error":
@@ -572,7 +416,7 @@ class SossTemplateBackgroundStep(SossStep):
             )
 
     def _save_side_products(
-        self, segment: _Segment, result: BackgroundResult, library: BackgroundLibrary
+        self, segment: Segment, result: BackgroundResult, library: BackgroundLibrary
     ) -> None:
         if self.save_background:
             with products.background_model(segment.model, result) as image:

@@ -167,7 +167,7 @@ def _turn(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
 
 
 def _spread(values: np.ndarray) -> float:
-    """Standard deviation from the median of the absolute values about zero."""
+    """Give the standard deviation, from the median of the absolute values."""
     return 1.4826 * float(np.median(np.abs(values))) if values.size else np.inf
 
 

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from soss_photcal_steps.background.reference import Window
+from soss_photcal_steps.background.readers import ModelIntegrations, StreamedIntegrations
+from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratefile import RateFile
 from soss_photcal_steps.trace import DETECTOR_SIZE, PWCPOS_COMMANDED
 
 __all__ = [
@@ -27,8 +25,6 @@ __all__ = [
 ]
 
 FILTERS = ("CLEAR", "F277W")
-# Flags of jwst's data quality: DO_NOT_USE, NON_SCIENCE, REFERENCE_PIXEL.
-_BAD = np.uint32(2**0 | 2**9 | 2**31)
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,8 @@ class ExposureInfo:
     @property
     def window(self) -> Window:
         """What the data cover of the detector; SossInputError if the header does not say."""
-        return Window.from_header(self.name, self.header, self.shape[-2:])
+        rows, columns = self.shape[-2:]
+        return Window.from_header(self.name, self.header, (rows, columns))
 
     @property
     def angle(self) -> float:
@@ -307,141 +304,3 @@ def read_association(path: str) -> Association:
     if not science:
         raise SossInputError(f"The association {path} has no member of exptype science.")
     return Association(name, science, paths("background"))
-
-
-class ModelIntegrations:
-    """A model in memory as a series of integrations, see `exposure.Integrations`.
-
-    Parameters
-    ----------
-    model : CubeModel or ImageModel
-        The model; its arrays are not copied.
-    """
-
-    def __init__(self, model: Any) -> None:
-        data = model.data
-        self._data = data if data.ndim == 3 else data[None]
-        self._dq = self._cube(model, "dq")
-        self._err = self._cube(model, "err")
-
-    def _cube(self, model: Any, name: str) -> np.ndarray | None:
-        # Asking a model for an array that it does not have would make one.
-        if not model.hasattr(name):
-            return None
-        array = getattr(model, name)
-        array = array if array.ndim == 3 else array[None]
-        return array if array.shape == self._data.shape else None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Integrations, rows and columns."""
-        return self._data.shape
-
-    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read integrations.
-
-        Parameters
-        ----------
-        start, stop : int
-            First integration, from 0, and the one after the last.
-
-        Returns
-        -------
-        rates : ndarray
-            A copy of the count rates, shape (n, ny, nx), float32, DN/s.
-        bad : ndarray of bool
-            Pixels not to be used, same shape.
-        """
-        rates = np.array(self._data[start:stop], dtype=np.float32)
-        if self._dq is None:
-            return rates, np.zeros(rates.shape, bool)
-        return rates, (self._dq[start:stop] & _BAD) != 0
-
-    def errors(self, index: int) -> np.ndarray | None:
-        """Read the errors of one integration.
-
-        Parameters
-        ----------
-        index : int
-            Integration, from 0.
-
-        Returns
-        -------
-        ndarray or None
-            Shape (ny, nx), DN/s; None if there are none.
-        """
-        return None if self._err is None else self._err[index]
-
-    def subtract(self, index: int, background: np.ndarray) -> None:
-        """Subtract a background from one integration of the model, in place.
-
-        Parameters
-        ----------
-        index : int
-            Integration, from 0.
-        background : ndarray
-            Shape (ny, nx), DN/s.
-        """
-        self._data[index] -= background
-
-
-class StreamedIntegrations:
-    """A file as a series of integrations that are read when asked for.
-
-    Parameters
-    ----------
-    source : RateFile
-        The file.
-    """
-
-    def __init__(self, source: RateFile) -> None:
-        self._source = source
-        self._rates: np.ndarray | None = None
-        self._flags: np.ndarray | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Integrations, rows and columns."""
-        rows, columns = self._source.shape[-2:]
-        return self._source.n_integrations, rows, columns
-
-    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read integrations.
-
-        Parameters
-        ----------
-        start, stop : int
-            First integration, from 0, and the one after the last.
-
-        Returns
-        -------
-        rates : ndarray
-            Count rates, shape (n, ny, nx), float32, DN/s; the next call overwrites them.
-        bad : ndarray of bool
-            Pixels not to be used, same shape.
-        """
-        n = stop - start
-        if self._rates is None or self._flags is None or len(self._rates) < n:
-            self._rates = np.empty((n, *self.shape[1:]), np.float32)
-            self._flags = np.empty(self._rates.shape, np.uint32)
-        rates = self._source.read("SCI", start, stop, self._rates[:n])
-        flags = self._source.read("DQ", start, stop, self._flags[:n])
-        flags &= _BAD
-        return rates, flags.astype(bool)
-
-    def errors(self, index: int) -> np.ndarray | None:
-        """Read the errors of one integration.
-
-        Parameters
-        ----------
-        index : int
-            Integration, from 0.
-
-        Returns
-        -------
-        ndarray or None
-            Shape (ny, nx), DN/s; None if there are none.
-        """
-        if "ERR" not in self._source:
-            return None
-        return self._source.read("ERR", index, index + 1)[0]

@@ -6,15 +6,16 @@ that would take more memory and time than the step itself, and ``strun`` drops t
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from soss_photcal_steps.ratefile import CUBES, RateFile, is_stand_in, open_metadata
+from soss_photcal_steps.ratefile import CUBES, RateFile, is_stand_in
 
-__all__ = ["open_on_demand"]
+__all__ = ["read_on_demand"]
 
 
 class _OnDemand:
-    """What is put before the class of a model; see `open_on_demand`."""
+    """What is put before the class of a model; see `read_on_demand`."""
 
     _path: str
 
@@ -54,27 +55,22 @@ class _OnDemand:
         return super().to_asdf(*args, **kwargs)  # type: ignore[misc]
 
 
-def open_on_demand(path: str) -> Any:
-    """Open a ``rate`` or ``rateints`` file that reads each of its arrays when it is asked for.
+def read_on_demand(model: Any, path: str) -> Any:
+    """Turn metadata into a model that reads each of its arrays when it is asked for.
 
     Parameters
     ----------
+    model : CubeModel or ImageModel
+        The metadata, as `ratefile.open_metadata` gives them; the model is changed.
     path : str
-        The file; it must be there as long as the model is used.
+        File of the same shape with the pixels; it must be there as long as the model is used.
 
     Returns
     -------
     CubeModel or ImageModel
-        The model; it can be edited, copied and saved as any other.
-
-    Raises
-    ------
-    SossInputError
-        If the file cannot be read in parts.
+        The same model; it can be edited, copied and saved as any other.
     """
-    with RateFile(path) as source:
-        model = open_metadata(source)
     kind = type(model)
-    object.__setattr__(model, "_path", path)
+    object.__setattr__(model, "_path", os.path.abspath(path))
     object.__setattr__(model, "__class__", type(kind.__name__, (_OnDemand, kind), {}))
     return model

@@ -12,10 +12,10 @@ from stdatamodels.jwst import datamodels
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 import soss_photcal_steps
-from soss_photcal_steps.background.exposure import MASK_MEANINGS, BackgroundResult
-from soss_photcal_steps.background.inputs import ModelIntegrations
 from soss_photcal_steps.background.progress import Progress
+from soss_photcal_steps.background.readers import ModelIntegrations
 from soss_photcal_steps.background.reference import BackgroundLibrary
+from soss_photcal_steps.background.result import MASK_MEANINGS, BackgroundResult
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -259,10 +259,33 @@ def cards(
 
 
 _ALL_KEYS = (
-    "BKGMETH BKGLEVEL BKGSUB BKGD_SCL BKGLIB BKGNTMP BKGTMPL BKGTNAM BKGKIND BKGSCLL BKGSCLR "
-    "BKGERRL BKGERRR BKGCOV BKGLEVL BKGLEVR BKGGOOD BKGLEAD BKGGAIN BKGSKYL BKGSKYR BKGMASK "
-    "BKGBRK0 BKGBRK1 BKGNINT BKGPERI BKGTRAC"
-).split()
+    "BKGMETH",
+    "BKGLEVEL",
+    "BKGSUB",
+    "BKGLIB",
+    "BKGNTMP",
+    "BKGTMPL",
+    "BKGTNAM",
+    "BKGKIND",
+    "BKGSCLL",
+    "BKGSCLR",
+    "BKGERRL",
+    "BKGERRR",
+    "BKGCOV",
+    "BKGLEVL",
+    "BKGLEVR",
+    "BKGGOOD",
+    "BKGLEAD",
+    "BKGGAIN",
+    "BKGSKYL",
+    "BKGSKYR",
+    "BKGMASK",
+    "BKGBRK0",
+    "BKGBRK1",
+    "BKGNINT",
+    "BKGPERI",
+    "BKGTRAC",
+)
 
 
 def skipped_cards(reason: str, subtracted: bool = False) -> list[Card]:
@@ -410,9 +433,7 @@ def figure(result: BackgroundResult, library: BackgroundLibrary, name: str) -> F
     fit, lines = result.fit, result.lines
     numbers: Iterable[str] = (
         f"{side} {scale:.4f}" + ("" if result.by_hand else f" ± {error:.4f}")
-        for side, scale, error in zip(
-            ("left", "right"), result.scales, result.errors, strict=True
-        )
+        for side, scale, error in zip(("left", "right"), result.scales, result.errors, strict=True)
     )
     return background_figure(
         result.combined.image[lines],
@@ -421,7 +442,10 @@ def figure(result: BackgroundResult, library: BackgroundLibrary, name: str) -> F
         result.used_pixels()[lines],
         result.break_column[lines],
         fit.cost,
-        [f"{k}: {text}" if text != f"template {k}" else text for k, text in enumerate(library.names)],
+        [
+            f"{k}: {text}" if text != f"template {k}" else text
+            for k, text in enumerate(library.names)
+        ],
         fit.template,
         f"{name}, {library.names[fit.template]}: {', '.join(numbers)}",
     )

@@ -1,0 +1,197 @@
+"""Integrations of a segment, read a few at a time from memory or from a file."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from soss_photcal_steps.ratefile import RateFile
+
+__all__ = ["Integrations", "ModelIntegrations", "StreamedIntegrations"]
+
+# Flags of jwst's data quality: DO_NOT_USE, NON_SCIENCE, REFERENCE_PIXEL.
+_BAD = np.uint32(2**0 | 2**9 | 2**31)
+
+
+class Integrations(Protocol):
+    """One segment of an exposure, read in parts.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Integrations, rows and columns.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read integrations.
+
+        Parameters
+        ----------
+        start, stop : int
+            First integration, from 0, and the one after the last.
+
+        Returns
+        -------
+        rates : ndarray
+            Count rates, shape (n, ny, nx), float32, DN/s; the caller may overwrite them, and
+            the next call does.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.
+        """
+
+    def errors(self, index: int) -> np.ndarray | None:
+        """Read the errors of one integration.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (ny, nx), DN/s; None if there are none.
+        """
+
+
+class ModelIntegrations:
+    """A model in memory as a series of integrations, see `Integrations`.
+
+    Parameters
+    ----------
+    model : CubeModel or ImageModel
+        The model; its arrays are not copied.
+    """
+
+    def __init__(self, model: Any) -> None:
+        data = model.data
+        self._data = data if data.ndim == 3 else data[None]
+        self._dq = self._cube(model, "dq")
+        self._err = self._cube(model, "err")
+
+    def _cube(self, model: Any, name: str) -> np.ndarray | None:
+        # Asking a model for an array that it does not have would make one.
+        if not model.hasattr(name):
+            return None
+        array = getattr(model, name)
+        array = array if array.ndim == 3 else array[None]
+        return array if array.shape == self._data.shape else None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+        return self._data.shape
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read integrations.
+
+        Parameters
+        ----------
+        start, stop : int
+            First integration, from 0, and the one after the last.
+
+        Returns
+        -------
+        rates : ndarray
+            A copy of the count rates, shape (n, ny, nx), float32, DN/s.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.
+        """
+        rates = np.array(self._data[start:stop], dtype=np.float32)
+        if self._dq is None:
+            return rates, np.zeros(rates.shape, bool)
+        return rates, (self._dq[start:stop] & _BAD) != 0
+
+    def errors(self, index: int) -> np.ndarray | None:
+        """Read the errors of one integration.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (ny, nx), DN/s; None if there are none.
+        """
+        return None if self._err is None else self._err[index]
+
+    def subtract(self, index: int, background: np.ndarray) -> None:
+        """Subtract a background from one integration of the model, in place.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+        background : ndarray
+            Shape (ny, nx), DN/s.
+        """
+        self._data[index] -= background
+
+
+class StreamedIntegrations:
+    """A file as a series of integrations that are read when asked for.
+
+    Parameters
+    ----------
+    source : RateFile
+        The file.
+    """
+
+    def __init__(self, source: RateFile) -> None:
+        self._source = source
+        self._rates: np.ndarray | None = None
+        self._flags: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Integrations, rows and columns."""
+        rows, columns = self._source.shape[-2:]
+        return self._source.n_integrations, rows, columns
+
+    def read(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Read integrations.
+
+        Parameters
+        ----------
+        start, stop : int
+            First integration, from 0, and the one after the last.
+
+        Returns
+        -------
+        rates : ndarray
+            Count rates, shape (n, ny, nx), float32, DN/s; the next call overwrites them.
+        bad : ndarray of bool
+            Pixels not to be used, same shape.
+        """
+        n = stop - start
+        if self._rates is None or self._flags is None or len(self._rates) < n:
+            self._rates = np.empty((n, *self.shape[1:]), np.float32)
+            self._flags = np.empty(self._rates.shape, np.uint32)
+        rates = self._source.read("SCI", start, stop, self._rates[:n])
+        flags = self._source.read("DQ", start, stop, self._flags[:n])
+        flags &= _BAD
+        return rates, flags.astype(bool)
+
+    def errors(self, index: int) -> np.ndarray | None:
+        """Read the errors of one integration.
+
+        Parameters
+        ----------
+        index : int
+            Integration, from 0.
+
+        Returns
+        -------
+        ndarray or None
+            Shape (ny, nx), DN/s; None if there are none.
+        """
+        if "ERR" not in self._source:
+            return None
+        return self._source.read("ERR", index, index + 1)[0]

@@ -155,10 +155,19 @@ def _set_meta(
     meta.bunit_err = "DN/s"
 
 
+# Columns of INT_TIMES, as in the data models' schema.
+_INT_TIMES = np.dtype(
+    [("integration_number", "<i4")]
+    + [
+        (f"int_{p}_{scale}", "<f8")
+        for scale in ("MJD_UTC", "BJD_TDB")
+        for p in ("start", "mid", "end")
+    ]
+)
+
+
 def _int_times(exposure: Exposure, header: ExposureHeader, first: int, last: int) -> np.ndarray:
-    model = datamodels.CubeModel()
-    times = np.zeros(last - first, dtype=model.get_dtype("int_times"))
-    model.close()
+    times = np.zeros(last - first, dtype=_INT_TIMES)
     number = np.arange(first, last)
     integration = exposure.group_time * exposure.n_groups / _DAY
     begin = header.start_mjd + number * (integration + exposure.group_time / _DAY)

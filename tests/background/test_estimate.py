@@ -1,0 +1,257 @@
+"""The fit of one image on simulated scenes, whose background is known."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from soss_photcal_steps.background.combine import combine_integrations
+from soss_photcal_steps.background.conclude import SMALLEST_ERROR
+from soss_photcal_steps.background.estimate import FitError, FitOptions, fit_background
+from soss_photcal_steps.background.templates import prepare_templates
+from soss_photcal_steps.simulate import SceneParams, make_library, simulate
+from soss_photcal_steps.trace import SUBSTRIP256_FIRST_ROW, subarray_rows, trace_positions
+
+
+@dataclasses.dataclass
+class Case:
+    """One combined image with its truth, and what the fit needs."""
+
+    image: np.ndarray
+    error: np.ndarray
+    rows: np.ndarray
+    traces: dict
+    truth: object
+
+    def fit(self, templates, options=None, **changes):
+        """Fit the image, or one in which something is changed."""
+        c = dataclasses.replace(self, **changes)
+        return fit_background(
+            c.image, c.error, np.isfinite(c.image), c.rows, templates, c.traces, options
+        )
+
+    def biases(self, templates, fit):
+        """Mean difference from the truth left and right of the break, per cent."""
+        difference = templates.background(fit.weights, fit.tilt) - self.truth.background
+        share = self.truth.right_fraction
+        return np.array(
+            [
+                100 * np.nanmean(difference[m]) / self.truth.background[m].mean()
+                for m in (share < 0.01, share > 0.99)
+            ]
+        )
+
+
+@pytest.fixture(scope="module")
+def libraries():
+    """Give the simulated library of each subarray."""
+    return {s: make_library(8, 3, subarray=s) for s in ("SUBSTRIP256", "SUBSTRIP96")}
+
+
+@pytest.fixture(scope="module")
+def prepared(libraries):
+    """Give the libraries as the fit needs them."""
+    return {name: prepare_templates(library.data) for name, library in libraries.items()}
+
+
+@pytest.fixture(scope="module")
+def templates(prepared):
+    """Give the library of SUBSTRIP256."""
+    return prepared["SUBSTRIP256"]
+
+
+@pytest.fixture(scope="module")
+def case(libraries):
+    """Give a function that simulates and combines a scene, once for the same parameters."""
+    known = {}
+
+    def make(star, seed, orders=(1, 2, 3), **more):
+        params = SceneParams(star=star, seed=seed, **{"nints": 5, **more})
+        if params not in known:
+            scene = simulate(params, libraries[params.subarray])
+            combined = combine_integrations(scene.sci, (scene.dq & 1) > 0)
+            single = np.sqrt((scene.err**2).mean(axis=0))
+            span = subarray_rows(params.subarray)
+            rows = np.arange(span.start, span.stop) - SUBSTRIP256_FIRST_ROW
+            traces = {o: trace_positions(o, params.pwcpos) for o in orders}
+            known[params] = Case(
+                combined.image, single * combined.noise_factor, rows, traces, scene.truth
+            )
+        return known[params]
+
+    return make
+
+
+@pytest.mark.parametrize(("star", "limit"), [("bright", 1.0), ("mid", 0.5), ("faint", 0.5)])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bias_and_error(case, templates, star, seed, limit):
+    """With field stars the bias is below its limit on either side, and below four stated errors."""
+    scene = case(star, seed)
+    fit = scene.fit(templates)
+    bias = scene.biases(templates, fit)
+    assert np.abs(bias).max() < limit
+    error = 100 * np.sqrt(np.diag(fit.covariance)) / fit.scales
+    assert (np.abs(bias) < 4 * error).all()
+    assert (error < 1.5).all()
+    assert (error > 100 * SMALLEST_ERROR).all()
+    assert fit.probability.sum() == pytest.approx(1)
+    assert 0.5 < fit.chi_square < 3
+    assert (fit.sky_fraction > 0.05).all()
+    assert (fit.sky_fraction < 1).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_true_template_is_found_with_its_scales(case, templates, seed):
+    """For a mid star the right template is ranked first and its scales are right to 0.6 per cent.
+
+    Scales with the same mean level differ a little from those at the break.
+    """
+    scene = case("mid", seed)
+    fit = scene.fit(templates)
+    assert fit.template == scene.truth.template_index == np.argmax(fit.log_evidence)
+    truth = [scene.truth.scale_left, scene.truth.scale_right]
+    np.testing.assert_allclose(fit.scales, truth, rtol=6e-3)
+    others = np.delete(fit.cost, fit.template)
+    assert (others > fit.cost[fit.template]).all()
+
+
+def test_template_that_is_asked_for_is_used(case, templates):
+    """A fixed template is used alone, also where another fits better."""
+    scene = case("mid", 1)
+    wrong = (scene.truth.template_index + 1) % 8
+    fit = scene.fit(templates, FitOptions(template=wrong))
+    assert fit.template == wrong
+    assert not fit.combined
+    assert fit.tilt is None
+    assert np.flatnonzero(fit.weights.any(axis=1)).tolist() == [wrong]
+    np.testing.assert_allclose(fit.weights[wrong], fit.scales)
+    assert fit.cost[wrong] > scene.fit(templates).cost.min()
+
+
+def test_true_template_alone_is_enough(case, libraries):
+    """With the true template as the only one the bias is below half a per cent."""
+    scene = case("mid", 1)
+    one = prepare_templates(libraries["SUBSTRIP256"].data[[scene.truth.template_index]])
+    fit = scene.fit(one)
+    assert np.abs(scene.biases(one, fit)).max() < 0.5
+    assert fit.template == 0
+    assert not fit.combined
+
+
+def test_two_templates(case, libraries):
+    """Of two templates the true one is preferred, and the wrong one costs more."""
+    scene = case("mid", 1)
+    true = scene.truth.template_index
+    pair = prepare_templates(libraries["SUBSTRIP256"].data[[(true + 1) % 8, true]])
+    fit = scene.fit(pair)
+    assert fit.template == 1
+    assert fit.cost[0] > fit.cost[1]
+    assert np.abs(scene.biases(pair, fit)).max() < 0.5
+
+
+def test_shape_outside_the_library_is_combined(case, templates):
+    """A shape that no template has is fitted by a combination, within 1 per cent."""
+    scene = case("faint", 2, background="outside", contamination="none")
+    fit = scene.fit(templates)
+    assert fit.combined
+    assert fit.tilt is not None
+    assert fit.probability[-1] > 0.9
+    assert fit.combination_gain > 20
+    combined = np.abs(scene.biases(templates, fit)).max()
+    assert combined < 1.0
+    single = scene.fit(templates, FitOptions(combine="never"))
+    assert not single.combined
+    assert single.combination_gain == -np.inf
+
+
+def test_combination_can_be_asked_for(case, templates):
+    """With 'always' the combination has all the probability and is as good as the template."""
+    scene = case("faint", 1)
+    fit = scene.fit(templates, FitOptions(combine="always"))
+    assert fit.combined
+    assert fit.probability[-1] == 1
+    assert np.abs(scene.biases(templates, fit)).max() < 1.0
+
+
+def test_library_of_other_shapes_costs_more(case, templates):
+    """A library from another seed, without the truth in it, has a larger cost."""
+    scene = case("mid", 1)
+    other = prepare_templates(make_library(4, 77).data)
+    assert scene.fit(other).cost.min() > 1.05 * scene.fit(templates).cost.min()
+
+
+@pytest.mark.parametrize(("side", "name"), [(slice(0, 760), "left"), (slice(640, 2048), "right")])
+def test_side_without_sky_is_refused(case, templates, side, name):
+    """An image with NaN on one side of the break is refused, and the side is named."""
+    image = case("mid", 1).image.copy()
+    image[:, side] = np.nan
+    with pytest.raises(FitError, match=f"sky pixels are left {name} of the break"):
+        case("mid", 1).fit(templates, image=image)
+
+
+def test_negative_background_is_refused(case, templates):
+    """An image from which twice the background was taken is refused."""
+    scene = case("faint", 1)
+    image = scene.image - 2 * scene.truth.background
+    with pytest.raises(FitError, match="is negative"):
+        scene.fit(templates, image=image)
+
+
+def test_no_iteration_is_refused(case, templates):
+    """Settings without any round of the fit are an error."""
+    with pytest.raises(ValueError, match="at least one iteration"):
+        case("mid", 1).fit(templates, FitOptions(iterations=0))
+
+
+@pytest.mark.parametrize("star", ["mid", "faint"])
+def test_substrip96(case, prepared, star):
+    """In SUBSTRIP96, where orders 2 and 3 are partly outside, the bias is below 1.5 per cent."""
+    scene = case(star, 1, subarray="SUBSTRIP96")
+    fit = scene.fit(prepared["SUBSTRIP96"])
+    assert np.abs(scene.biases(prepared["SUBSTRIP96"], fit)).max() < 1.5
+    assert fit.sky_mask.shape == (96, 512)
+
+
+def test_f277w_with_order_1_only(case, templates):
+    """With F277W and one trace the bias is below 1.5 per cent."""
+    scene = case("bright", 1, orders=(1,), filter="F277W", contamination="none")
+    fit = scene.fit(templates)
+    assert np.abs(scene.biases(templates, fit)).max() < 1.5
+
+
+def test_templates_with_holes(case, libraries, templates):
+    """NaN in a hundredth of the templates' pixels changes the levels by less than 0.3 per cent."""
+    data = libraries["SUBSTRIP256"].data.copy()
+    data[np.random.default_rng(0).random(data.shape) < 0.001] = np.nan
+    scene = case("mid", 1)
+    fit, clean = scene.fit(prepare_templates(data)), scene.fit(templates)
+    assert fit.template == clean.template
+    np.testing.assert_allclose(fit.levels, clean.levels, rtol=3e-3)
+
+
+def test_arguments_are_not_edited_and_double_precision_agrees(case, templates):
+    """Image and error stay as they are, and float64 gives the scales of float32 to 1e-3."""
+    scene = case("mid", 1)
+    image, error = scene.image.copy(), scene.error.copy()
+    single = scene.fit(templates)
+    double = scene.fit(templates, image=image.astype(float), error=error.astype(float))
+    np.testing.assert_array_equal(scene.image, image)
+    np.testing.assert_array_equal(scene.error, error)
+    np.testing.assert_allclose(double.scales, single.scales, rtol=1e-3)
+
+
+def test_the_fit_is_proportional_to_the_light(case, templates):
+    """Three times the light with three times the error has three times the scales."""
+    scene = case("mid", 1)
+    once = scene.fit(templates)
+    more = scene.fit(templates, image=3 * scene.image, error=3 * scene.error)
+    np.testing.assert_allclose(more.scales, 3 * once.scales, rtol=1e-3)
+
+
+def test_field_stars_are_masked_in_the_fit(case, templates):
+    """The bins used hold less than a tenth of the mean light of the field that others hold."""
+    scene = case("faint", 2, contamination="crowded")
+    fit = scene.fit(templates)
+    field = scene.truth.field.reshape(256, 512, 4).mean(axis=2)
+    assert field[fit.sky_mask].mean() < 0.1 * field[~fit.sky_mask].mean()
+    assert (fit.unseen >= 0).all()

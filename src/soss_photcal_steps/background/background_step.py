@@ -114,7 +114,12 @@ class SossTemplateBackgroundStep(SegmentStep):
     # A parameter, which stpipe sets from the specification.
     override_bkg: Any
 
-    def process(self, input: Any, background: Any = None, *_: Any) -> Any:  # noqa: A002
+    def process(
+        self,
+        input: Any,  # noqa: A002 (the name in stpipe)
+        background: Any = None,
+        *_: Any,
+    ) -> Any:
         """Subtract the background.
 
         Parameters

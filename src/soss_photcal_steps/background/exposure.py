@@ -145,9 +145,9 @@ def integration_factors(
 
     Returns
     -------
-    factors, errors : ndarray
-        Left and right, shape (n, 2).  The factor is 1 and its error NaN where an integration
-        has no valid pixel.
+    tuple of ndarray
+        Factors and their errors, left and right, shape (n, 2).  The factor is 1 and its error
+        NaN where an integration has no valid pixel.
     """
     n = segment.shape[0]
     factors, errors = np.ones((n, 2)), np.full((n, 2), np.nan)

@@ -22,7 +22,7 @@ class _OnDemand:
     def __getattr__(self, name: str) -> Any:
         if name.upper() in CUBES or name == "data":
             self._read_pixels(name)
-        return super().__getattr__(name)  # type: ignore[misc]
+        return super().__getattr__(name)  # type: ignore[misc]  # it is the model's
 
     def _read_pixels(self, *names: str) -> None:
         """Put the pixels of the file where only stand-ins are."""
@@ -40,19 +40,19 @@ class _OnDemand:
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
         self._read_all()
-        return super().copy(*args, **kwargs)  # type: ignore[misc]
+        return super().copy(*args, **kwargs)  # type: ignore[misc]  # it is the model's
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
         self._read_all()
-        return super().save(*args, **kwargs)  # type: ignore[misc]
+        return super().save(*args, **kwargs)  # type: ignore[misc]  # it is the model's
 
     def to_fits(self, *args: Any, **kwargs: Any) -> Any:
         self._read_all()
-        return super().to_fits(*args, **kwargs)  # type: ignore[misc]
+        return super().to_fits(*args, **kwargs)  # type: ignore[misc]  # it is the model's
 
     def to_asdf(self, *args: Any, **kwargs: Any) -> Any:
         self._read_all()
-        return super().to_asdf(*args, **kwargs)  # type: ignore[misc]
+        return super().to_asdf(*args, **kwargs)  # type: ignore[misc]  # it is the model's
 
 
 def read_on_demand(model: Any, path: str) -> Any:

@@ -16,6 +16,7 @@ from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps import SossTemplateBackgroundStep
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.ratefile import is_stand_in
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
 from soss_photcal_steps.simulate.write import (
     ExposureHeader,
@@ -200,6 +201,23 @@ def test_rate_file(scene):
     assert new_files() == [name.replace("rate", "bsub")]
     found = fits.getdata(name).astype(float) - result.data
     assert np.abs(bias(found, scene.truth)).max() < 0.006
+
+
+@pytest.mark.usefixtures("here")
+def test_streamed_result_reads_its_pixels_when_asked(product):
+    """From file to file the model returned holds no pixel until it is asked, copied or saved."""
+    expected = fits.getdata(product / PRODUCT)
+    result = step(save_results=True).run(NAME)
+    assert is_stand_in(result.instance["data"])
+    assert result.shape == expected.shape
+    assert np.array_equal(result.copy().data, expected, equal_nan=True)
+    result = step(save_results=True).run(NAME)
+    result.err[0, 0, 0] = 7
+    result.save("again.fits")
+    assert np.array_equal(fits.getdata("again.fits"), expected, equal_nan=True)
+    assert fits.getdata("again.fits", "ERR")[0, 0, 0] == 7
+    assert type(result).__name__ == "CubeModel"
+    assert isinstance(result, datamodels.CubeModel)
 
 
 @pytest.mark.usefixtures("here")

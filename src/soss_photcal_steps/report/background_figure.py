@@ -92,6 +92,8 @@ def background_figure(
         The figure, to be saved or shown.
     """
     ny, nx = image.shape
+    # One pixel without a value would make its whole group of columns disappear.
+    mask = mask & np.isfinite(image) & np.isfinite(background) & np.isfinite(wing)
     figure = Figure(figsize=(13, 12.5), layout="constrained")
     grid = figure.add_gridspec(4, 3, height_ratios=[1, 1, 1.1, 1.2])
     figure.suptitle(title, fontsize=11)
@@ -146,7 +148,9 @@ def _ranking(axis: Axes, cost: np.ndarray, names: list[str], chosen: int) -> Non
         axis.set_axis_off()
         axis.text(0.5, 0.5, f"{names[chosen]}\nis the only template", ha="center", va="center")
         return
-    order = np.argsort(cost)[:18]
+    order = np.argsort(cost)
+    # A template that was asked for is shown however badly it fits.
+    order = order[:18] if chosen in order[:18] else np.append(order[:17], chosen)
     excess = np.maximum(cost[order] - cost[order[0]], 0)
     colors = [_MODEL if k == chosen else "#92c5de" for k in order]
     axis.barh(np.arange(len(order)), excess, color=colors)

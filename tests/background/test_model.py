@@ -1,0 +1,134 @@
+"""Model of the block means and its robust solution, on images built from known parts."""
+
+import numpy as np
+import pytest
+
+from soss_photcal_steps.background.conclude import FitError, conclude
+from soss_photcal_steps.background.light import TraceLight
+from soss_photcal_steps.background.model import block_means, solve
+from soss_photcal_steps.background.options import FitOptions
+from soss_photcal_steps.background.select import library_modes
+from soss_photcal_steps.background.sky import bin_sky, make_blocks
+from soss_photcal_steps.background.templates import prepare_templates
+from soss_photcal_steps.background.wings import wing_field, wing_image
+from soss_photcal_steps.simulate import make_library
+
+ROWS = np.arange(256.0)
+NOISE = 0.05
+LEVELS = np.array([2.5, 3.5])
+
+
+@pytest.fixture(scope="module")
+def templates():
+    """Give five templates."""
+    return prepare_templates(make_library(5, 3).data)
+
+
+@pytest.fixture(scope="module")
+def parts(templates):
+    """Give means, blocks, modes and the true wing for template 2 plus a reference wing."""
+    return build(templates)
+
+
+def build(templates, outliers=False, sign=1.0):
+    """Build the block means of template 2 plus the wing of one trace and noise."""
+    rng = np.random.default_rng(0)
+    image = sign * templates.fitted(2, LEVELS, 2048) + rng.normal(0, NOISE, (256, 2048))
+    image = image.astype(np.float32)
+    good = np.broadcast_to(np.abs(ROWS - 60)[:, None] > 21, image.shape).copy()
+    sky = bin_sky(image, np.full(image.shape, NOISE), good, ROWS)
+    light = [TraceLight(1, np.full(2048, 60.0), np.full(2048, 800.0), np.ones(2048, bool))]
+    field = wing_field(sky, light)
+    blocks = make_blocks(sky.rows, 512, 4, (696, 705))
+    modes = library_modes(templates, blocks, 4, 1.5, 4, 0.012)
+    options = FitOptions()
+    means = block_means(sky, blocks, sky.weight, templates, field, options.prior, modes)
+    wing = wing_image(field, means.basis, means.basis.mean, sky)
+    sky.value[:] += wing.astype(np.float32)
+    if outliers:
+        sky.value[100:104, 100:300] += 5
+    means = block_means(sky, blocks, sky.weight, templates, field, options.prior, modes)
+    return sky, blocks, modes, means, wing
+
+
+def test_means_are_weighted_means_of_blocks(parts):
+    """Data, noise and terms equal weighted means that are written out for some blocks."""
+    sky, blocks, _, means, _ = parts
+    ids = np.flatnonzero(means.used)
+    for k in (0, 100, len(ids) - 1):
+        here = (blocks.index == ids[k]) & (sky.weight > 0)
+        w = sky.weight[here]
+        assert means.data[k] == pytest.approx(np.average(sky.value[here], weights=w), rel=1e-5)
+        assert means.noise[k] == pytest.approx(NOISE**2 / w.sum(), rel=1e-4)
+    assert (means.right == (blocks.columns[ids] > 702)).mean() > 0.97
+    assert not means.used.all()
+
+
+def test_solution_finds_template_levels_and_wing(parts, templates):
+    """The right template, its levels to half a per cent and the wing to 3 per cent come back."""
+    _, blocks, _, means, wing = parts
+    solution = solve(means, FitOptions(), None, 4, True)
+    assert solution.best == 2
+    np.testing.assert_allclose(solution.fits[2].amplitudes, LEVELS, rtol=5e-3)
+    size = blocks.sums(np.ones(blocks.index.shape))
+    true = (blocks.sums(wing * parts[0].weight) / np.maximum(blocks.sums(parts[0].weight), 1))[
+        means.used
+    ]
+    bright = (true > 0.5) & (size[means.used] > 0)
+    assert np.abs(solution.wing[means.used][bright] / true[bright] - 1).max() < 0.05
+    assert np.abs(solution.residual).mean() < 0.02
+
+
+def test_bright_blocks_lose_their_weight(templates):
+    """Blocks with a source of 5 DN/s keep less than 1 per cent weight and do not bias the fit."""
+    means = build(templates, outliers=True)[3]
+    solution = solve(means, FitOptions(), None, 4, False)
+    hit = solution.residual > 1
+    assert hit.sum() > 10
+    assert solution.robust[hit].max() < 0.01
+    np.testing.assert_allclose(solution.fits[2].amplitudes, LEVELS, rtol=0.01)
+
+
+def test_a_start_keeps_the_widths_and_a_fixed_template_stays(parts):
+    """A solution that starts from another keeps its factors; a template asked for is the best."""
+    means = parts[3]
+    tuned = solve(means, FitOptions(), None, 3, True)
+    assert tuned.factors
+    again = solve(means, FitOptions(template=4), tuned, 2, False)
+    assert again.factors == tuned.factors
+    assert again.best == 4
+
+
+def test_conclusion_agrees_with_the_truth(parts):
+    """Levels agree with the truth within 4 errors, and both the errors and shares make sense."""
+    _, blocks, modes, means, _ = parts
+    solution = solve(means, FitOptions(), None, 4, True)
+    result = conclude(solution, means, modes, blocks, FitOptions())
+    error = np.sqrt(np.diag(result.selection.covariance))
+    assert (np.abs(result.selection.levels - LEVELS) < 4 * error).all()
+    assert (error < 0.02 * LEVELS).all()
+    assert np.linalg.eigvalsh(result.selection.covariance).min() > 0
+    assert result.best == 2
+    assert len(result.probability) == 6
+    assert result.probability.sum() == pytest.approx(1)
+    assert np.isfinite(result.gain)
+    assert (result.unseen >= 0).all()
+    assert (result.unseen < 0.003 * LEVELS).all()
+
+
+def test_conclusion_without_modes(parts):
+    """Without modes there is one share for each template and no gain."""
+    _, blocks, _, means, _ = parts
+    solution = solve(means, FitOptions(combine="never"), None, 4, False)
+    result = conclude(solution, means, None, blocks, FitOptions(combine="never"))
+    np.testing.assert_allclose(result.probability, np.eye(5)[2])
+    assert result.gain == -np.inf
+    assert not result.combined
+
+
+def test_negative_level_is_refused(templates):
+    """A background below zero by more than three errors is refused with its level."""
+    _, blocks, modes, means, _ = build(templates, sign=-1.0)
+    solution = solve(means, FitOptions(), None, 3, False)
+    with pytest.raises(FitError, match=r"negative, -\d"):
+        conclude(solution, means, modes, blocks, FitOptions())

@@ -90,3 +90,26 @@ def test_image_without_a_star_has_no_negative_light():
     for found in trace_light(image, np.ones(image.shape, bool), np.arange(float(NY)), traces):
         assert (found.brightness >= 0).all()
     np.testing.assert_array_equal(image, before)
+
+
+def test_wings_of_one_trace_are_taken_off_the_other():
+    """A faint trace in the wings of a bright one comes back to 3 per cent of its light."""
+    traces = {1: np.full(NX, 60.0), 2: np.full(NX, 150.0)}
+    light = {1: np.full(NX, 1000.0), 2: np.full(NX, 20.0)}
+    away = np.abs(np.arange(NY)[:, None] - traces[1])
+    wing = np.where(away > 20, 1000 * reference_wing(away), 0)
+    image = star(traces, light) + wing
+    found = trace_light(image, np.ones(image.shape, bool), np.arange(float(NY)), traces)[1]
+    assert wing[135:166].sum(axis=0)[0] > 3
+    np.testing.assert_allclose(found.brightness, 20, rtol=0.03)
+
+
+def test_fading_trace_goes_on_fading():
+    """An order that fades by e in 100 columns does so beyond the edge of the image."""
+    traces = {1: np.full(NX, 60.0), 4: 150 + 0.1 * COLUMNS}
+    light = {1: np.full(NX, 900.0), 4: 4e6 * np.exp(-COLUMNS / 100)}
+    image = star(traces, light)
+    found = trace_light(image, np.ones(image.shape, bool), np.arange(float(NY)), traces)[1]
+    assert not found.measured[1200]
+    ratio = np.log(found.brightness[[1200, 1300]] / light[4][[1200, 1300]])
+    assert np.abs(ratio).max() < 0.7

@@ -1,13 +1,21 @@
 """Model of the block means and its robust solution, on images built from known parts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from soss_photcal_steps.background.conclude import FitError, conclude
+from soss_photcal_steps.background.conclude import (
+    SMALLEST_ERROR,
+    FitError,
+    _parts,
+    conclude,
+)
+from soss_photcal_steps.background.fit import NormalEquations
 from soss_photcal_steps.background.light import TraceLight
 from soss_photcal_steps.background.model import block_means, solve
 from soss_photcal_steps.background.options import FitOptions
-from soss_photcal_steps.background.select import library_modes
+from soss_photcal_steps.background.select import jackknife, library_modes
 from soss_photcal_steps.background.sky import bin_sky, make_blocks
 from soss_photcal_steps.background.templates import prepare_templates
 from soss_photcal_steps.background.wings import wing_field, wing_image
@@ -132,3 +140,31 @@ def test_negative_level_is_refused(templates):
     solution = solve(means, FitOptions(), None, 3, False)
     with pytest.raises(FitError, match=r"negative, -\d"):
         conclude(solution, means, modes, blocks, FitOptions())
+
+
+def test_levels_and_covariance_are_the_stated_sums(templates):
+    """Levels are the fit's less the unseen light; the covariance is fit, jackknife and doubt."""
+    _, blocks, _, means, _ = build(templates)
+    # A tenth of the blocks holds a little light.
+    faint = np.random.default_rng(5).random(means.data.size) < 0.1
+    means = dataclasses.replace(means, data=means.data + 0.04 * faint)
+    options = FitOptions(combine="never")
+    solution = solve(means, options, None, 4, False)
+    result = conclude(solution, means, None, blocks, options)
+    assert (result.unseen > 0.0005).all()
+
+    variance = solution.variance / np.maximum(solution.robust, 1e-4)
+    variance = variance * max(result.chi_square, 1)
+    design = means.basis.design[means.used]
+    prior = (means.basis.mean, means.basis.covariance(solution.factors))
+    terms = means.terms[2]
+    fit = NormalEquations(means.data, variance, design, terms[None]).solve(*prior)[0]
+    np.testing.assert_allclose(result.selection.levels, fit.amplitudes - result.unseen)
+
+    groups = _parts(means, blocks)
+    resampled = jackknife(means.data, variance, design, terms, groups, (*prior, None))
+    assert np.trace(resampled) > 0
+    rest = result.selection.covariance - fit.covariance - resampled
+    assert rest[0, 1] == pytest.approx(0, abs=1e-6 * np.abs(fit.covariance).max())
+    least = (0.8 * result.unseen) ** 2 + (SMALLEST_ERROR * fit.amplitudes) ** 2
+    assert (np.diag(rest) > 0.999 * least).all()

@@ -80,3 +80,9 @@ def test_threshold_and_weight_are_respected():
     weight[48:55, 198:205] = 0
     residual[48:55, 198:205] = 1e6
     assert find(residual, weight).mean() < 0.02
+
+
+def test_local_level_keeps_a_smooth_bump():
+    """A smooth bump of three sigma over a fifth of the columns is not masked as a source."""
+    bump = 3 * SIGMA * np.exp(-0.5 * ((np.arange(512) - 256) / 45) ** 2)
+    assert find(noise(4) + bump[None, :]).mean() < 0.03

@@ -102,10 +102,7 @@ def test_bias_and_error(case, templates, star, seed, limit):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_true_template_is_found_with_its_scales(case, templates, seed):
-    """For a mid star the right template is ranked first and its scales are right to 0.6 per cent.
-
-    Scales with the same mean level differ a little from those at the break.
-    """
+    """For a mid star the right template is ranked first, with scales right to 0.6 per cent."""
     scene = case("mid", seed)
     fit = scene.fit(templates)
     assert fit.template == scene.truth.template_index == np.argmax(fit.log_evidence)

@@ -123,7 +123,10 @@ def background_figure(
     axis.set_xlabel("column")
     axis.set_xlim(0, nx)
     axis.set_title("mean over the sky pixels of each column", fontsize=10, loc="left")
-    axis.legend(fontsize=8, ncols=4, loc="upper right")
+    # Above the panel, where it hides no data.
+    axis.legend(
+        fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderpad=0
+    )
 
     column = np.arange(nx)[None, :]
     sides = (

@@ -241,7 +241,7 @@ def _print(title: str, size: int, results: dict[str, list[dict[str, float]]]) ->
         print(
             f"| {name} | {middle[task]:.2f} | {max(column['wall']):.2f} | "
             f"{_median(column['cpu']):.2f} | {max(column['peak']):.0f} | "
-            f"{_median(column['prepared']):.1f} | {len(runs)} |"
+            f"{_median(column['first']):.1f} | {len(runs)} |"
         )
     print()
     for slow, fast in RATIOS:

@@ -24,6 +24,7 @@ needs_data = pytest.mark.skipif(not _DATA.is_dir(), reason=f"no real data in {_D
 
 @pytest.fixture(scope="module")
 def library():
+    """Background templates for all tests of this file."""
     return make_library(18, seed=3)
 
 

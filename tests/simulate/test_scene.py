@@ -23,6 +23,7 @@ CLEAN = SceneParams(nints=2, contamination="none", bad_pixels=0, unflagged_pixel
 
 @pytest.fixture(scope="module")
 def library():
+    """Background templates for all tests of this file."""
     return make_library(5, seed=1)
 
 

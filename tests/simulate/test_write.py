@@ -19,16 +19,19 @@ from soss_photcal_steps.simulate.write import (
 
 @pytest.fixture(scope="module")
 def library():
+    """Three background templates."""
     return make_library(3, seed=1)
 
 
 @pytest.fixture(scope="module")
 def scene(library):
+    """Four integrations of SUBSTRIP96."""
     return simulate(SceneParams(nints=4, subarray="SUBSTRIP96", seed=7), library)
 
 
 @pytest.fixture(scope="module")
 def rateints(scene, tmp_path_factory):
+    """Write the scene to a file."""
     return write_rateints(scene, tmp_path_factory.mktemp("sim") / "jw01512_rateints.fits")
 
 

@@ -62,8 +62,10 @@ class IntegrationScaler:
 
         Returns
         -------
-        factor, error : ndarray
+        factor : ndarray
             Left and right, shape (2,); NaN where a side has no valid pixel.
+        error : ndarray
+            Its standard error, same shape.
         """
         flat, flags = frame.reshape(-1), bad.reshape(-1)
         light = flat[self.trace_pixels] - self.trace_background

@@ -71,12 +71,34 @@ class LibraryModes:
         return np.column_stack([mean, *modes, *tilts])
 
     def tilt(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Smooth factors for given amplitudes, relative to the levels, shape (2, n_tilts)."""
+        """Smooth factors for given amplitudes.
+
+        Parameters
+        ----------
+        amplitudes : ndarray
+            Levels, modes and tilts, as `terms` has them.
+
+        Returns
+        -------
+        ndarray
+            Relative to the levels, shape (2, n_tilts).
+        """
         values = amplitudes[2 + len(self.side) :].reshape(2, self.n_tilts)
         return values / amplitudes[:2, None]
 
     def weights(self, amplitudes: np.ndarray) -> np.ndarray:
-        """Weight of each template of unit level for given amplitudes, shape (n, 2), DN/s."""
+        """Weight of each template for given amplitudes.
+
+        Parameters
+        ----------
+        amplitudes : ndarray
+            Levels, modes and tilts, as `terms` has them.
+
+        Returns
+        -------
+        ndarray
+            For templates of unit level, shape (n, 2), DN/s.
+        """
         n = self.vectors.shape[1]
         weights = np.tile(amplitudes[:2] / n, (n, 1))
         for value, vector, side in zip(

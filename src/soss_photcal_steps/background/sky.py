@@ -80,7 +80,18 @@ class Blocks:
     index: np.ndarray
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """Sum over each block of an array of shape (..., ny, nb)."""
+        """Sum over each block.
+
+        Parameters
+        ----------
+        values : ndarray
+            Shape (..., ny, nb).
+
+        Returns
+        -------
+        ndarray
+            Shape (..., n_blocks).
+        """
         partial = np.add.reduceat(values, self.row_edges, axis=-2)
         total = np.add.reduceat(partial, self.bin_edges, axis=-1)
         return total.reshape(*total.shape[:-2], -1)
@@ -135,8 +146,10 @@ def bin_columns(image: np.ndarray, good: np.ndarray, factor: int) -> tuple[np.nd
 
     Returns
     -------
-    mean, count : ndarray
-        Shape (..., ny, nx // factor); the mean is 0 where there is no good pixel.
+    mean : ndarray
+        Shape (..., ny, nx // factor); 0 where there is no good pixel.
+    count : ndarray
+        Number of good pixels, same shape.
     """
     nx = image.shape[-1] // factor * factor
     shape = (*image.shape[:-1], nx // factor, factor)
@@ -166,8 +179,10 @@ def bin_rows(mean: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Returns
     -------
-    mean, count : ndarray
+    mean : ndarray
         Shape (..., ny // ROWS_PER_BIN, nb); lines that fill no bin are left out.
+    count : ndarray
+        Number of pixels, same shape.
     """
     ny = mean.shape[-2] // ROWS_PER_BIN * ROWS_PER_BIN
     groups = [slice(k, ny, ROWS_PER_BIN) for k in range(ROWS_PER_BIN)]

@@ -86,7 +86,18 @@ class WingBasis:
     names: tuple[str, ...]
 
     def covariance(self, factors: dict[str, float] | None = None) -> np.ndarray:
-        """Prior covariance with the width of some groups changed by factors."""
+        """Prior covariance with the width of some groups changed.
+
+        Parameters
+        ----------
+        factors : dict, optional
+            Factor on the width of each group; 1 where it is not named.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_terms, n_terms).
+        """
         factors = factors or {}
         total = np.zeros((len(self.mean), len(self.mean)))
         for group, part in self.parts.items():
@@ -362,8 +373,10 @@ def far_wing(basis: WingBasis, coefficients: np.ndarray) -> tuple[float, float]:
 
     Returns
     -------
-    strength, slope : float
+    strength : float
         The wing is ``strength * distance**-slope`` per pixel.
+    slope : float
+        Its slope.
     """
     common = coefficients[np.array(basis.names) == "wing"]
     here = (NODES >= 30) & (NODES <= 220)

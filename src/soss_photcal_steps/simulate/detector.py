@@ -167,9 +167,13 @@ def expose(
 
     Returns
     -------
-    sci, var_poisson, var_rnoise : ndarray, shape (ny, nx), float32
-        Rate in DN/s and variances.  As in the pipeline the Poisson variance comes from the
-        noisy rate itself, so it is correlated with it.
+    sci : ndarray, shape (ny, nx), float32
+        Rate, DN/s.
+    var_poisson : ndarray
+        Poisson variance, same shape.  As in the pipeline it comes from the noisy rate itself,
+        so it is correlated with it.
+    var_rnoise : ndarray
+        Variance of the read noise, same shape.
     """
     ny, nx = image.shape
     scale = np.float32(1 / (GAIN * integration_time))

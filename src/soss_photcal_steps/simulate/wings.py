@@ -183,7 +183,9 @@ def draw_wing(variant: str, rng: np.random.Generator) -> Wing:
     )
 
 
-def wing_profile(distance: np.ndarray, wing: Wing, column: np.ndarray | float = 1024.0):
+def wing_profile(
+    distance: np.ndarray, wing: Wing, column: np.ndarray | float = 1024.0
+) -> np.ndarray:
     """Light per pixel across the trace in its wings.
 
     Parameters

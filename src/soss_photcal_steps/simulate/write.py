@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -71,7 +72,7 @@ def _temporary(path: Path) -> Iterator[Path]:
 
 
 def _set_meta(
-    meta,
+    meta: Any,
     exposure: Exposure,
     header: ExposureHeader,
     first: int,
@@ -335,7 +336,7 @@ def write_rate(
     return path
 
 
-def _add_history(model, text: str) -> None:
+def _add_history(model: Any, text: str) -> None:
     # stdatamodels before 6 has only the list.
     if hasattr(model, "add_history_entry"):
         model.add_history_entry(text)

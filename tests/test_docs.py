@@ -1,0 +1,50 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from soss_photcal_steps.background import products
+from soss_photcal_steps.background.background_step import SossTemplateBackgroundStep
+
+DOCS = Path(__file__).parents[1] / "docs"
+SPEC = re.findall(r"^ +(\w+) = (.*?)  #", SossTemplateBackgroundStep.spec, re.M)
+
+
+@pytest.mark.parametrize(("name", "kind"), SPEC)
+def test_every_parameter_is_documented(name, kind):
+    """Each parameter of the step is in the page of its arguments, with its default."""
+    page = (DOCS / "soss_template_bkg" / "arguments.md").read_text()
+    assert f"`{name}`" in page
+    default = re.search(r"default='?([^')]*)'?\)", kind).group(1)
+    row = re.search(rf"^\| `{name}` \| `(.*?)` \|", page, re.M)
+    if row is not None:
+        assert row.group(1) == default
+    else:
+        assert "ignored" in page.split(f"`{name}`")[0][-600:]
+
+
+def test_every_card_is_documented():
+    """Each header card that the step writes is in the page of its products."""
+    page = (DOCS / "soss_template_bkg" / "products.md").read_text()
+    source = Path(products.__file__).read_text()
+    cards = set(re.findall(r'"(BKG[A-Z0-9_]+)"', source))
+    assert len(cards) > 20
+    assert [card for card in sorted(cards) if f"`{card}`" not in page] == []
+
+
+def test_code_of_the_simulator_page_runs(capsys):
+    """The code of the simulator's page runs and finds the background to one per cent."""
+    text = (DOCS / "simulator.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(block, names)
+    assert abs(float(capsys.readouterr().out.split()[-1])) < 0.01
+
+
+@pytest.mark.parametrize(
+    "page", [*sorted(DOCS.rglob("*.md")), DOCS.parent / "README.md"], ids=lambda p: p.name
+)
+def test_links_lead_somewhere(page):
+    """Each relative link of a page leads to a file."""
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []

@@ -58,6 +58,18 @@ def plain(value: Any) -> Any:
     return value
 
 
+_PLACES: dict[tuple[type, str], str | None] = {}
+
+
+def _schema_place(model: Any, key: str) -> str | None:
+    """Where the model's schema keeps a keyword; searching it takes milliseconds, so only once."""
+    where = (type(model), key)
+    if where not in _PLACES:
+        found = model.find_fits_keyword(key)
+        _PLACES[where] = found[0] if found else None
+    return _PLACES[where]
+
+
 def put_cards(model: Any, cards: Iterable[Sequence[Any]]) -> None:
     """Write cards into the primary header of a data model; the model is edited.
 
@@ -86,9 +98,9 @@ def put_cards(model: Any, cards: Iterable[Sequence[Any]]) -> None:
         if not re.fullmatch(r"[A-Z0-9_-]{1,8}", key):
             raise ValueError(f"{key!r} is not a FITS keyword")
         value = _card_value(value)
-        known = model.find_fits_keyword(key)
-        if known:
-            model[known[0]] = value
+        place = _schema_place(model, key)
+        if place is not None:
+            model[place] = value
         elif value is None:
             header.pop(key, None)
         else:

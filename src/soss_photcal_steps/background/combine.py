@@ -146,12 +146,16 @@ class ImageCombiner:
             out in any case.
         """
         n = len(frames)
-        invalid = ~np.isfinite(frames)
-        invalid |= bad
-        some = np.flatnonzero(invalid.any(axis=0))
+        # A sum is not finite where any frame is not, and costs less than looking at each.
+        with np.errstate(invalid="ignore", over="ignore"):
+            touched = ~np.isfinite(frames.sum(axis=0))
+        touched |= bad.any(axis=0)
+        some = np.flatnonzero(touched)
         flat = frames.reshape(n, -1)
         if some.size:
-            columns = np.where(invalid.reshape(n, -1)[:, some], np.inf, flat[:, some])
+            columns = flat[:, some]
+            unusable = bad.reshape(n, -1)[:, some] | ~np.isfinite(columns)
+            columns[unusable] = np.inf
             columns.sort(axis=0)
             valid = np.isfinite(columns).sum(axis=0)
             take = np.arange(some.size)

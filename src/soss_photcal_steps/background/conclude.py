@@ -189,6 +189,10 @@ def conclude(
     # A library that does not hold the shape says less about its scatter than its prior assumes.
     trust = 1 + (probability[-1] if mixture is not None else 0.0)
     covariance = trust * (chosen.covariance + resampled) + np.diag(doubt**2)
+    if mixture is not None and 0 < gain < options.margin:
+        # A combination that is better, but not by enough, says how wrong the template may be.
+        apart = gain / options.margin * (mixture.amplitudes[:2] - chosen.levels)
+        covariance = covariance + np.outer(apart, apart)
     levels = chosen.levels - unseen
     _check_levels(levels, np.sqrt(np.diag(covariance)))
     selection = replace(

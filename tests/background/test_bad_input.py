@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -409,3 +410,21 @@ def test_no_reference_is_skipped():
     result = run(override_bkg="N/A")
     assert result.meta.cal_step.bkg_subtract == "SKIPPED"
     assert "no bkg reference" in result.meta.soss_photcal.soss_template_bkg.reason
+
+
+@pytest.mark.usefixtures("here")
+def test_scales_by_hand_need_no_fit(scene):
+    """Scales given by hand are subtracted even where no sky is left that could be fitted."""
+    with fits.open(NAME, mode="update") as hdus:
+        hdus["SCI"].data[:, :, 690:] = np.nan
+        before = hdus["SCI"].data.copy()
+    template, scales = scene.truth.template_index, [0.5, 0.6]
+    result = run(template=template, scales=scales, save_plots=True)
+    assert result.meta.cal_step.bkg_subtract == "COMPLETE"
+    library = fits.getdata("lib.fits")[template]
+    assert np.allclose(
+        before[0, 50, 100] - result.data[0, 50, 100], 0.5 * library[50, 100], rtol=1e-4
+    )
+    record = result.meta.soss_photcal.instance["soss_template_bkg"]
+    assert record["scales_by_hand"] and np.isnan(record["fitted_scales"]).all()
+    assert list(Path().glob("*_sossbkg.png"))

@@ -162,6 +162,30 @@ def integration_factors(
     return factors, errors
 
 
+def _no_fit(templates: TemplateSet, template: int, shape: tuple[int, int]) -> BackgroundFit:
+    """Stand for the fit of data that cannot be fitted: nothing is known, no pixel was used."""
+    n = len(templates.images)
+    unknown = np.full(2, np.nan)
+    return BackgroundFit(
+        weights=np.zeros((n, 2)),
+        tilt=None,
+        template=template,
+        combined=False,
+        scales=unknown,
+        covariance=np.full((2, 2), np.nan),
+        levels=unknown,
+        cost=np.full(n, np.nan),
+        log_evidence=np.full(n, np.nan),
+        combination_gain=-np.inf,
+        probability=np.zeros(n),
+        unseen=np.zeros(2),
+        sky_fraction=np.zeros(2),
+        sky_mask=np.zeros(shape, bool),
+        chi_square=np.nan,
+        wing=np.zeros(shape, np.float32),
+    )
+
+
 def find_background(
     combined: CombinedExposure,
     rows: np.ndarray,
@@ -216,8 +240,15 @@ def find_background(
             traces,
             options,
         )
-    except np.linalg.LinAlgError as error:
-        raise FitError(f"the equations of the fit have no solution ({error})") from error
+    except (FitError, np.linalg.LinAlgError) as error:
+        if scales is not None and options.template is not None:
+            # Scales by hand are for data that cannot be fitted.
+            bins = (len(lines), combined.image.shape[1] // templates.factor)
+            fit = _no_fit(templates, options.template, bins)
+        elif isinstance(error, FitError):
+            raise
+        else:
+            raise FitError(f"the equations of the fit have no solution ({error})") from error
     weights, tilt = fit.weights, fit.tilt
     found, errors = np.asarray(fit.scales), np.sqrt(np.diag(fit.covariance))
     if scales is None:

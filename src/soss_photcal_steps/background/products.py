@@ -154,7 +154,13 @@ def _summary(result: BackgroundResult) -> str:
 def _kind(result: BackgroundResult) -> str:
     if result.by_hand:
         return "one template, scales given by hand"
-    return "combination of templates" if result.fit.combined else "one template"
+    fit = result.fit
+    if not fit.combined:
+        return "one template"
+    single = len(result.weights)
+    if len(fit.probability) > single and fit.probability[single] > 0:
+        return "combination of templates"
+    return f"average of {np.count_nonzero(fit.probability)} templates"
 
 
 def summary_lines(result: BackgroundResult, library: BackgroundLibrary) -> list[str]:
@@ -184,6 +190,8 @@ def summary_lines(result: BackgroundResult, library: BackgroundLibrary) -> list[
             f"{result.levels[side]:.3f} DN/s, {100 * fit.sky_fraction[side]:.0f} per cent of the "
             "pixels used."
         )
+    if not np.isfinite(fit.chi_square):
+        return [*lines, "The fit itself failed; only the scales by hand are known."]
     if result.by_hand:
         lines.append(
             f"The fit would have given {fit.scales[0]:.4f} left and {fit.scales[1]:.4f} right."
@@ -352,6 +360,8 @@ def metadata(
         "tilt": None if fit.tilt is None else np.asarray(fit.tilt),
         "cost": fit.cost,
         "log_evidence": fit.log_evidence,
+        "probability": fit.probability,
+        "unseen_sources": fit.unseen,
         "combination_gain": fit.combination_gain,
         "chi_square": fit.chi_square,
         "sky_fraction": fit.sky_fraction,

@@ -147,6 +147,10 @@ def background_figure(
 
 def _ranking(axis: Axes, cost: np.ndarray, names: list[str], chosen: int) -> None:
     axis.set_title("ranking of the templates", fontsize=10, loc="left")
+    if not np.isfinite(cost).any():
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "no template was fitted", ha="center", va="center")
+        return
     if len(cost) < 2:
         axis.set_axis_off()
         axis.text(0.5, 0.5, f"{names[chosen]}\nis the only template", ha="center", va="center")

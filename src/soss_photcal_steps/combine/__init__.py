@@ -1,0 +1,1 @@
+"""From many ratios to one response correction per order."""

@@ -1,0 +1,1 @@
+"""Photom reference files: building, checking, and certifying them."""

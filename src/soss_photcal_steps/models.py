@@ -1,0 +1,208 @@
+"""The data models of this package's own products, stored as ASDF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import asdf
+import numpy as np
+from stdatamodels.jwst.datamodels import JwstDataModel
+
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.integration import SCHEMA_URI_PREFIX
+from soss_photcal_steps.provenance import plain
+from soss_photcal_steps.ratio.order import MASK_TITLES, OrderRatio
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+__all__ = ["SossRatioModel", "open_product"]
+
+_ARRAYS = {
+    "wavelength": ("um", "float64"),
+    "observed": ("Jy", "float64"),
+    "observed_error": ("Jy", "float64"),
+    "n_used": ("", "int32"),
+    "model": ("Jy", "float64"),
+    "model_stat_error": ("Jy", "float64"),
+    "model_sys_error": ("Jy", "float64"),
+    "ratio": ("", "float64"),
+    "ratio_error": ("", "float64"),
+    "mask": ("", "uint32"),
+    "fit": ("", "float64"),
+    "fit_error": ("", "float64"),
+}
+
+
+class SossRatioModel(JwstDataModel):
+    """Observed over model flux of a standard star, per order.
+
+    The tree holds ``star``, ``observation``, ``extraction``, ``calibration`` and
+    ``background`` (mappings), ``mask_bits``, and ``orders``, a list with one entry per order;
+    the schema ``soss_ratio-1.0.0`` gives title, unit and meaning of each field.  A file opens
+    with this class, and with plain ``asdf.open``.
+    """
+
+    schema_url = f"{SCHEMA_URI_PREFIX}soss_ratio-1.0.0"
+
+    def get_primary_array_name(self) -> str:
+        """Name the array that gives the model its shape.
+
+        Returns
+        -------
+        str
+            An empty string: there is none.
+        """
+        return ""
+
+    def set_orders(self, orders: Sequence[OrderRatio]) -> None:
+        """Store the orders and the meaning of their mask bits; the model is edited.
+
+        Parameters
+        ----------
+        orders : sequence of OrderRatio
+            One per spectral order.
+
+        Raises
+        ------
+        ValueError
+            If an order comes twice, or its arrays differ in shape.
+        """
+        numbers = [item.order for item in orders]
+        if len(set(numbers)) != len(numbers):
+            raise ValueError(f"orders are repeated: {numbers}")
+        stored = []
+        for item in sorted(orders, key=lambda one: one.order):
+            shapes = {np.shape(getattr(item, name)) for name in _ARRAYS}
+            if len(shapes) != 1 or len(next(iter(shapes))) != 1:
+                raise ValueError(f"arrays of order {item.order} have shapes {sorted(shapes)}")
+            entry: dict[str, Any] = {"order": int(item.order)}
+            for name, (_, kind) in _ARRAYS.items():
+                entry[name] = np.array(getattr(item, name), dtype=kind)
+            entry["fit_description"] = plain(item.fit_description)
+            stored.append(entry)
+        self.orders = stored
+        self.mask_bits = [
+            {"bit": int(bit), "name": bit.name, "title": title}
+            for bit, title in MASK_TITLES.items()
+        ]
+
+    def order_ratios(self) -> dict[int, OrderRatio]:
+        """Give the orders as plain arrays.
+
+        Returns
+        -------
+        dict of int to OrderRatio
+            By spectral order; the arrays are copies.
+
+        Raises
+        ------
+        SossInputError
+            If an order lacks one of its arrays.
+        """
+        found = {}
+        for entry in self.orders:
+            node: Mapping[str, Any] = entry.instance if hasattr(entry, "instance") else entry
+            missing = [name for name in _ARRAYS if name not in node]
+            if missing:
+                raise SossInputError(
+                    f"Order {node.get('order')} of {self.meta.filename} lacks "
+                    f"{', '.join(missing)}; make the ratio product again."
+                )
+            arrays = {name: np.array(node[name], dtype=kind) for name, (_, kind) in _ARRAYS.items()}
+            found[int(node["order"])] = OrderRatio(
+                order=int(node["order"]),
+                fit_description=dict(plain(node.get("fit_description", {}))),
+                **arrays,
+            )
+        return found
+
+    def to_table(self, order: int | None = None) -> QTable:
+        """Give the arrays as a table with units.
+
+        Parameters
+        ----------
+        order : int, optional
+            Spectral order; all of them, one below the other, if not given.
+
+        Returns
+        -------
+        astropy.table.QTable
+            Column ``order`` and one column per array; the metadata of the product are in
+            ``meta``.
+
+        Raises
+        ------
+        SossInputError
+            If the product has no such order.
+        """
+        from astropy import units
+        from astropy.table import QTable
+
+        found = self.order_ratios()
+        if order is not None and order not in found:
+            raise SossInputError(
+                f"{self.meta.filename} has no order {order}, only {sorted(found)}."
+            )
+        chosen = [found[number] for number in sorted(found) if order in (None, number)]
+        table = QTable()
+        table["order"] = np.concatenate(
+            [np.full(item.wavelength.size, item.order) for item in chosen] or [np.zeros(0, int)]
+        )
+        for name, (unit, kind) in _ARRAYS.items():
+            column = np.concatenate([getattr(item, name) for item in chosen] or [np.zeros(0, kind)])
+            table[name] = column * units.Unit(unit) if unit else column
+        for group in ("star", "observation", "extraction", "calibration", "background"):
+            node = getattr(self, group, None)
+            table.meta[group] = {} if node is None else dict(node.instance)
+        table.meta["mask_bits"] = {int(bit): title for bit, title in MASK_TITLES.items()}
+        return table
+
+
+_Product = TypeVar("_Product", bound=JwstDataModel)
+
+
+def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product:
+    """Open an ASDF product of this package as its class.
+
+    ``datamodels.open`` knows only the classes of jwst, and opens any other as a plain model
+    with a warning.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    kind : type
+        Class that the product must be of.
+
+    Returns
+    -------
+    JwstDataModel
+        The product, an instance of `kind`; all of it is in memory.
+
+    Raises
+    ------
+    SossInputError
+        If the file is missing, damaged, or another kind of product.
+    """
+    if not os.path.isfile(path):
+        raise SossInputError(f"The file {path} does not exist.")
+    wanted = kind.__name__
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(5) != b"#ASDF":
+                raise SossInputError(f"{path} is not an ASDF file; a {wanted} is needed.")
+        with asdf.open(path, memmap=False, lazy_load=False) as content:
+            found = content.tree.get("meta", {}).get("model_type")
+        if found == wanted:
+            model = kind(os.fspath(path))
+    except (MemoryError, SossInputError):
+        raise
+    except Exception as error:
+        # Whatever asdf or yaml stumbles over, the file is at fault.
+        raise SossInputError(f"The file {path} cannot be read as a {wanted}: {error}") from error
+    if found != wanted:
+        raise SossInputError(f"{path} holds a {found or 'file of unknown kind'}, not a {wanted}.")
+    return model

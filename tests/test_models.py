@@ -13,10 +13,18 @@ from soss_photcal_steps.ratio.order import MASK_TITLES, Mask, OrderRatio
 
 def order_ratio(order: int = 1, n: int = 50) -> OrderRatio:
     """Make an order whose arrays are all different."""
-    names = (
-        "wavelength observed observed_error model model_stat_error model_sys_error ratio "
-        "ratio_error fit fit_error"
-    ).split()
+    names = [
+        "wavelength",
+        "observed",
+        "observed_error",
+        "model",
+        "model_stat_error",
+        "model_sys_error",
+        "ratio",
+        "ratio_error",
+        "fit",
+        "fit_error",
+    ]
     arrays = {name: order + i + np.linspace(0.5, 0.9, n) for i, name in enumerate(names)}
     mask = np.where(np.arange(n) == 7, Mask.BALMER | Mask.USER, 0).astype(np.uint32)
     return OrderRatio(
@@ -30,7 +38,7 @@ def order_ratio(order: int = 1, n: int = 50) -> OrderRatio:
 
 @pytest.fixture
 def product(tmp_path):
-    """A product with two orders, on disk."""
+    """Write a product with two orders."""
     with SossRatioModel() as model:
         model.set_orders([order_ratio(2, 30), order_ratio(1)])
         model.star = {"name": "BD+60 1753", "kind": "A"}

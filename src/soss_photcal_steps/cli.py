@@ -13,6 +13,7 @@ __all__ = ["main"]
 
 def _parser() -> argparse.ArgumentParser:
     from soss_photcal_steps import __version__
+    from soss_photcal_steps.photom.command import add_check_command
 
     parser = argparse.ArgumentParser(
         prog="soss-photcal",
@@ -38,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument(
         "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"
     )
+    add_check_command(commands)
     return parser
 
 
@@ -52,10 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, or 1 where the input cannot be used.
+        Exit status: 0, or 1 where the input cannot be used or a check found an error.
     """
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "check":
+            from soss_photcal_steps.photom.command import run_check
+
+            status, text = run_check(options)
+            print(text)
+            return status
         from soss_photcal_steps.demo import run_demo
 
         return run_demo(options.directory, n_integrations=options.nints, seed=options.seed)

@@ -13,7 +13,7 @@ from stpipe import config_parser
 from soss_photcal_steps import _jwst
 from soss_photcal_steps.errors import SossInputError
 
-__all__ = ["ReferenceStep"]
+__all__ = ["ReferenceStep", "crds_reason"]
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class ReferenceStep(Step):
                 # that the reference is missing, and how to give it.
                 raise SossInputError(
                     f"The {reference_file_type} reference file is needed and CRDS did not give "
-                    f"it ({_crds_reason(error, messages)}); give the file with "
+                    f"it ({crds_reason(error, messages)}); give the file with "
                     f"--override_{reference_file_type}=FILE, or set CRDS_PATH and "
                     "CRDS_SERVER_URL."
                 ) from error
@@ -207,7 +207,20 @@ class ReferenceStep(Step):
                 yield override
 
 
-def _crds_reason(error: BaseException, messages: Sequence[str]) -> str:
-    """Say in a few words why CRDS failed."""
+def crds_reason(error: BaseException, messages: Sequence[str]) -> str:
+    """Say in a few words why CRDS failed.
+
+    Parameters
+    ----------
+    error : BaseException
+        What crds raised, which may be ``SystemExit``.
+    messages : sequence of str
+        What it logged before, as from `soss_photcal_steps._jwst.quiet_crds`.
+
+    Returns
+    -------
+    str
+        The reason, without a full stop.
+    """
     text = messages[-1] if messages else f"{error}"
     return text.replace("(FATAL)", "").strip().partition("\n")[0].partition(". ")[0].rstrip(". ")

@@ -10,36 +10,17 @@ from typing import Any
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 import soss_photcal_steps
-from soss_photcal_steps import _jwst, provenance
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps import provenance
 from soss_photcal_steps.files import Fingerprint, fingerprint
 from soss_photcal_steps.saving import SavingStep
+from soss_photcal_steps.speaking import PACKAGE, SossStepError, SpeakingMixin
 
 __all__ = ["SossStep", "SossStepError"]
 
 log = logging.getLogger(__name__)
 
-_PACKAGE = "soss_photcal_steps"
 
-
-class SossStepError(SossInputError, _jwst.StpipeExitException):
-    """A `SossInputError` on its way out of a step.
-
-    ``strun`` ends on the second of its base classes with ``exit_status``, without a traceback.
-
-    Parameters
-    ----------
-    message : str
-        The sentence for the user.
-    """
-
-    exit_status = 1
-
-    def __init__(self, message: str):
-        ValueError.__init__(self, message)
-
-
-class SossStep(SavingStep):
+class SossStep(SpeakingMixin, SavingStep):
     """Base class of the steps of this package.
 
     A subclass sets ``class_alias``, ``spec``, ``product_suffix`` and, if it has any,
@@ -64,17 +45,6 @@ class SossStep(SavingStep):
     # What was written to the HISTORY of which model in the current run.
     _written_history: Mapping[int, list[str]] = {}
 
-    @staticmethod
-    def get_stpipe_loggers() -> tuple[str, ...]:
-        """Name the loggers that are heard when the step runs by itself.
-
-        Returns
-        -------
-        tuple of str
-            Those of the pipeline's own steps and this package's.
-        """
-        return (*SavingStep.get_stpipe_loggers(), _PACKAGE)
-
     def run(self, *args: Any) -> Any:
         """Run the step.
 
@@ -87,30 +57,12 @@ class SossStep(SavingStep):
         -------
         object
             What ``process`` returned.
-
-        Raises
-        ------
-        SossInputError
-            If something that the user gave cannot be used.
         """
         self._written_history = {}
-        with _jwst.own_logger_heard(_PACKAGE):
-            try:
-                if not args:
-                    raise SossInputError(f"{self._label} needs an input file or data model.")
-                return super().run(*args)
-            except SossStepError:
-                raise
-            except SossInputError as error:
-                log.error("%s", error)
-                readable = SossStepError(str(error)).with_traceback(error.__traceback__)
-                raise readable from error.__cause__
-            finally:
-                self._written_history = {}
-
-    @property
-    def _label(self) -> str:
-        return self.class_alias or self.name
+        try:
+            return super().run(*args)
+        finally:
+            self._written_history = {}
 
     def finalize_result(self, result: Any, reference_files_used: Sequence[tuple[str, str]]) -> None:
         """Write versions, references and log into a result.
@@ -122,7 +74,7 @@ class SossStep(SavingStep):
         reference_files_used : list of (type, name)
             The references.
         """
-        log.info("Results used %s version: %s", _PACKAGE, soss_photcal_steps.__version__)
+        log.info("Results used %s version: %s", PACKAGE, soss_photcal_steps.__version__)
         super().finalize_result(result, reference_files_used)
 
     def record(
@@ -178,13 +130,13 @@ class SossStep(SavingStep):
             model,
             self._label,
             {
-                "software": _PACKAGE,
+                "software": PACKAGE,
                 "version": version,
                 "status": status,
                 "inputs": [item.as_dict() for item in prints],
                 **(meta or {}),
             },
         )
-        lines = provenance.history_lines(f"{self._label} {status} by {_PACKAGE} {version}", prints)
+        lines = provenance.history_lines(f"{self._label} {status} by {PACKAGE} {version}", prints)
         provenance.put_history(model, lines, self._written_history.get(id(model), ()))
         self._written_history = {**self._written_history, id(model): lines}

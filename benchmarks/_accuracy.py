@@ -209,7 +209,7 @@ class _Cube:
 def _own_arrays(scene: Any, library: Any) -> dict[str, Any] | None:
     """Run the algorithm of this package without the step; None if it gave up."""
     from soss_photcal_steps.background.estimate import FitError
-    from soss_photcal_steps.background.exposure import combine_exposure, find_background
+    from soss_photcal_steps.background.exposure import find_background
     from soss_photcal_steps.background.options import FitOptions
     from soss_photcal_steps.background.reference import trace_positions
     from soss_photcal_steps.trace import SUBSTRIP256_FIRST_ROW, subarray_rows
@@ -220,9 +220,7 @@ def _own_arrays(scene: Any, library: Any) -> dict[str, Any] | None:
     images = np.ascontiguousarray(library.cut(params.subarray))
     traces = trace_positions(params.pwcpos, params.filter, None)
     try:
-        result = find_background(
-            combine_exposure([_Cube(scene)]), rows, images, traces, FitOptions()
-        )
+        result = find_background([_Cube(scene)], rows, images, traces, FitOptions())
     except FitError:
         return None
     return {

@@ -136,16 +136,17 @@ def _wings(case: _Case, path: Path) -> np.ndarray:
     """Light of the star's wings as this package's fit has it, DN/s."""
     from stdatamodels.jwst import datamodels
 
-    from soss_photcal_steps.background.exposure import combine_exposure, find_background
+    from soss_photcal_steps.background.exposure import find_background
     from soss_photcal_steps.background.inputs import ModelIntegrations
     from soss_photcal_steps.background.options import FitOptions
     from soss_photcal_steps.background.reference import trace_positions
 
-    with datamodels.ImageModel(path) as model:
-        combined = combine_exposure([ModelIntegrations(model)])
     traces = trace_positions(case.pwcpos, "CLEAR", None)
     template = np.where(case.template > 0, case.template, np.median(case.template))
-    result = find_background(combined, case.rows, template[None], traces, FitOptions())
+    with datamodels.ImageModel(path) as model:
+        result = find_background(
+            [ModelIntegrations(model)], case.rows, template[None], traces, FitOptions()
+        )
     return result.wing()
 
 

@@ -290,11 +290,12 @@ class RateFile:
         extension = self[name]
         buffer = out.reshape(-1).view(np.uint8).data
         size = math.prod(self.shape[-2:]) * out.itemsize
+        place = extension.data_start + start * size
         try:
-            self._stream.seek(extension.data_start + start * size)
             done = 0
             while done < len(buffer):
-                count = self._stream.readinto(buffer[done:])
+                # Unlike seeking and reading, this can be done by several threads at a time.
+                count = os.preadv(self._stream.fileno(), [buffer[done:]], place + done)
                 if not count:
                     raise SossInputError(
                         f"The file {self.path} ended while it was read; has it been replaced?"

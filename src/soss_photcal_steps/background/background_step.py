@@ -268,13 +268,22 @@ class SossTemplateBackgroundStep(SegmentStep):
             log.warning("%s has no PWCPOS; taking the commanded angle.", info.name)
         traces = trace_positions(info.angle, str(info.filter), pastasoss)
         total = sum(segment.integrations.shape[0] for segment in segments)
-        log.info("Combining %d integrations of %d file(s).", total, len(segments))
-        with Progress("combining", total) as progress:
-            combined = combine_exposure([s.integrations for s in segments], progress)
-        log.info("Fitting %d templates.", len(library.images))
-        result = find_background(
-            combined, window.strip_rows, library.images, traces, self._options(), self.scales
+        log.info(
+            "Combining %d integrations of %d file(s) and fitting %d templates.",
+            total,
+            len(segments),
+            len(library.images),
         )
+        with Progress("combining", total) as progress:
+            result = find_background(
+                [s.integrations for s in segments],
+                window.strip_rows,
+                library.images,
+                traces,
+                self._options(),
+                self.scales,
+                progress,
+            )
         for line in products.summary_lines(result, library):
             log.info("%s", line)
         return result, library, source

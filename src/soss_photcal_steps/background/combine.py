@@ -16,9 +16,11 @@ __all__ = [
     "GROUP_SIZE",
     "CombinedImage",
     "ImageCombiner",
+    "ReducedGroup",
     "combine_integrations",
     "group_median",
     "group_sizes",
+    "reduce_group",
 ]
 
 GROUP_SIZE = 9
@@ -120,6 +122,81 @@ def group_median(frames: np.ndarray) -> np.ndarray:
     return frames[n // 2]
 
 
+@dataclass(frozen=True)
+class ReducedGroup:
+    """A group of integrations, reduced to one image.
+
+    Attributes
+    ----------
+    total : ndarray
+        Median times the number of valid integrations, shape (ny, nx), DN/s.
+    n_integrations : int
+        Integrations in the group.
+    some, missing : ndarray
+        Flat indices of the pixels that some integrations lack, and how many those are.
+    """
+
+    total: np.ndarray
+    n_integrations: int
+    some: np.ndarray
+    missing: np.ndarray
+
+
+def reduce_group(frames: np.ndarray, bad: np.ndarray) -> ReducedGroup:
+    """Reduce one group of integrations.
+
+    Parameters
+    ----------
+    frames : ndarray
+        Count rates, shape (n, ny, nx), DN/s; used as work space and overwritten.
+    bad : ndarray of bool
+        Pixels not to be used, same shape.  Non-finite pixels are left out in any case.
+
+    Returns
+    -------
+    ReducedGroup
+        The group; it shares no memory with the arguments.
+    """
+    n = len(frames)
+    # A sum is not finite where any frame is not, and costs less than looking at each.
+    with np.errstate(invalid="ignore", over="ignore"):
+        touched = ~np.isfinite(frames.sum(axis=0))
+    touched |= bad.any(axis=0)
+    some = np.flatnonzero(touched)
+    flat = frames.reshape(n, -1)
+    values = missing = np.zeros(0)
+    if some.size:
+        columns = flat[:, some]
+        unusable = bad.reshape(n, -1)[:, some] | ~np.isfinite(columns)
+        columns[unusable] = np.inf
+        _sort_frames(columns)
+        valid = n - unusable.sum(axis=0)
+        take = np.arange(some.size)
+        upper = columns[np.minimum(valid // 2, n - 1), take]
+        lower = columns[np.maximum(valid - 1, 0) // 2, take]
+        values = np.where(valid > 0, 0.5 * (lower + np.where(valid > 0, upper, 0)), 0) * valid
+        missing = n - valid
+        flat[:, some] = 0.0
+    total = group_median(frames) * np.float32(n)
+    total.reshape(-1)[some] = values
+    return ReducedGroup(total, n, some, missing)
+
+
+def _sort_frames(values: np.ndarray) -> None:
+    """Sort along the first axis, in place.
+
+    Exchanging whole frames, odd and even neighbours in turn, is several times faster than
+    sorting each pixel by itself.
+    """
+    n = len(values)
+    low = np.empty_like(values[0])
+    for turn in range(n):
+        for i in range(turn % 2, n - 1, 2):
+            np.minimum(values[i], values[i + 1], out=low)
+            np.maximum(values[i], values[i + 1], out=values[i + 1])
+            values[i] = low
+
+
 class ImageCombiner:
     """Accumulates groups of integrations into one image.
 
@@ -134,43 +211,18 @@ class ImageCombiner:
         self._count = np.zeros(shape, dtype=np.float32)
         self._n = 0
 
-    def add(self, frames: np.ndarray, bad: np.ndarray) -> None:
+    def add(self, group: ReducedGroup) -> None:
         """Add one group of integrations.
 
         Parameters
         ----------
-        frames : ndarray
-            Count rates, shape (n, ny, nx), DN/s; used as work space and overwritten.
-        bad : ndarray of bool
-            Pixels not to be used, same shape.  Non-finite pixels are left
-            out in any case.
+        group : ReducedGroup
+            The group.
         """
-        n = len(frames)
-        # A sum is not finite where any frame is not, and costs less than looking at each.
-        with np.errstate(invalid="ignore", over="ignore"):
-            touched = ~np.isfinite(frames.sum(axis=0))
-        touched |= bad.any(axis=0)
-        some = np.flatnonzero(touched)
-        flat = frames.reshape(n, -1)
-        if some.size:
-            columns = flat[:, some]
-            unusable = bad.reshape(n, -1)[:, some] | ~np.isfinite(columns)
-            columns[unusable] = np.inf
-            columns.sort(axis=0)
-            valid = np.isfinite(columns).sum(axis=0)
-            take = np.arange(some.size)
-            upper = columns[np.minimum(valid // 2, n - 1), take]
-            lower = columns[np.maximum(valid - 1, 0) // 2, take]
-            values = np.where(valid > 0, 0.5 * (lower + np.where(valid > 0, upper, 0)), 0)
-            flat[:, some] = 0.0
-        median = group_median(frames)
-        median *= n
-        self._count += n
-        if some.size:
-            median.reshape(-1)[some] = values * valid
-            self._count.reshape(-1)[some] += valid - n
-        self._sum += median
-        self._n += n
+        self._sum += group.total
+        self._count += group.n_integrations
+        self._count.reshape(-1)[group.some] -= group.missing
+        self._n += group.n_integrations
 
     def result(self) -> CombinedImage:
         """Return the combined image of all groups added so far.
@@ -211,6 +263,6 @@ def combine_integrations(frames: np.ndarray, bad: np.ndarray) -> CombinedImage:
     start = 0
     for size in group_sizes(len(frames)):
         part = slice(start, start + size)
-        combiner.add(np.array(frames[part], dtype=np.float32), bad[part])
+        combiner.add(reduce_group(np.array(frames[part], dtype=np.float32), bad[part]))
         start += size
     return combiner.result()

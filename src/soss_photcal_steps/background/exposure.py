@@ -6,7 +6,7 @@ and files that are streamed take the same way, and no cube is held twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -14,8 +14,10 @@ from soss_photcal_steps.background.breaks import right_fraction
 from soss_photcal_steps.background.combine import (
     GROUP_SIZE,
     ImageCombiner,
+    ReducedGroup,
     group_median,
     group_sizes,
+    reduce_group,
 )
 from soss_photcal_steps.background.estimate import BackgroundFit, FitError, fit_background
 from soss_photcal_steps.background.integrations import IntegrationScaler
@@ -23,6 +25,7 @@ from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.readers import Integrations
 from soss_photcal_steps.background.result import BackgroundResult, CombinedExposure
 from soss_photcal_steps.background.templates import TemplateSet, prepare_templates
+from soss_photcal_steps.parallel import background_call, ordered_map
 
 __all__ = [
     "combine_exposure",
@@ -66,14 +69,11 @@ def combine_exposure(
     if total == 0:
         raise FitError("there is no integration")
     combiner = ImageCombiner(segments[0].shape[1:])
-    for segment, length in zip(segments, lengths, strict=True):
-        start = 0
-        for size in group_sizes(length):
-            combiner.add(*segment.read(start, start + size))
-            start += size
-            done += size
-            if progress is not None:
-                progress(done, total)
+    for group in ordered_map(_read_and_reduce, _groups(segments, lengths)):
+        combiner.add(group)
+        done += group.n_integrations
+        if progress is not None:
+            progress(done, total)
     combined = combiner.result()
     if not np.isfinite(combined.image).any():
         raise FitError("no pixel has a valid value in any integration")
@@ -81,6 +81,22 @@ def combine_exposure(
     return CombinedExposure(
         combined.image, (single * combined.noise_factor).astype(np.float32), single, total
     )
+
+
+def _groups(
+    segments: Sequence[Integrations], lengths: Sequence[int]
+) -> Iterator[tuple[Integrations, int, int]]:
+    """List the groups to be reduced: segment, first integration, and the one after the last."""
+    for segment, length in zip(segments, lengths, strict=True):
+        start = 0
+        for size in group_sizes(length):
+            yield segment, start, start + size
+            start += size
+
+
+def _read_and_reduce(group: tuple[Integrations, int, int]) -> ReducedGroup:
+    segment, start, stop = group
+    return reduce_group(*segment.read(start, stop))
 
 
 def _typical_error(
@@ -187,19 +203,20 @@ def _no_fit(templates: TemplateSet, template: int, shape: tuple[int, int]) -> Ba
 
 
 def find_background(
-    combined: CombinedExposure,
+    segments: Sequence[Integrations],
     rows: np.ndarray,
     images: np.ndarray,
     traces: dict[int, np.ndarray],
     options: FitOptions,
     scales: Sequence[float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BackgroundResult:
-    """Fit the background of a combined exposure.
+    """Combine the integrations of an exposure and fit its background.
 
     Parameters
     ----------
-    combined : CombinedExposure
-        The image.
+    segments : sequence of Integrations
+        Segments of the exposure.
     rows : ndarray
         Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
     images : ndarray
@@ -211,6 +228,8 @@ def find_background(
     scales : sequence of float, optional
         Scale left and right, to be used in place of the fitted ones; needs
         ``options.template``.
+    progress : callable, optional
+        Called with the number of integrations combined and of all.
 
     Returns
     -------
@@ -225,10 +244,26 @@ def find_background(
     rows = np.asarray(rows)
     lines = fit_lines(rows)
     whole = len(lines) == len(rows)
-    try:
-        templates = prepare_templates(images, select=None if whole else lines)
-    except ValueError as error:
-        raise FitError(str(error)) from error
+    # The templates are made ready while the integrations are read.
+    with background_call(prepare_templates, images, select=None if whole else lines) as prepared:
+        combined = combine_exposure(segments, progress)
+        try:
+            templates = prepared()
+        except ValueError as error:
+            raise FitError(str(error)) from error
+    return _fit_combined(combined, rows, lines, templates, traces, options, scales)
+
+
+def _fit_combined(
+    combined: CombinedExposure,
+    rows: np.ndarray,
+    lines: np.ndarray,
+    templates: TemplateSet,
+    traces: dict[int, np.ndarray],
+    options: FitOptions,
+    scales: Sequence[float] | None,
+) -> BackgroundResult:
+    whole = len(lines) == len(rows)
     good = np.isfinite(combined.image)
     try:
         fit = fit_background(

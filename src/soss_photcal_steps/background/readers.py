@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ _BAD = np.uint32(2**0 | 2**9 | 2**31)
 
 
 class Integrations(Protocol):
-    """One segment of an exposure, read in parts.
+    """One segment of an exposure, read in parts, also by several threads.
 
     Attributes
     ----------
@@ -39,7 +40,7 @@ class Integrations(Protocol):
         -------
         rates : ndarray
             Count rates, shape (n, ny, nx), float32, DN/s; the caller may overwrite them, and
-            the next call does.
+            the next call in the same thread does.
         bad : ndarray of bool
             Pixels not to be used, same shape.
         """
@@ -59,6 +60,20 @@ class Integrations(Protocol):
         """
 
 
+class _Buffers(threading.local):
+    """Arrays of each thread, used again and again: fresh memory costs as much as the work."""
+
+    def __init__(self) -> None:
+        self._arrays: tuple[np.ndarray, ...] = ()
+
+    def get(self, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give rates, flags and marks of a shape; what they hold is left from before."""
+        if not self._arrays or len(self._arrays[0]) < shape[0]:
+            self._arrays = tuple(np.empty(shape, kind) for kind in (np.float32, np.uint32, bool))
+        rates, flags, bad = (array[: shape[0]] for array in self._arrays)
+        return rates, flags, bad
+
+
 class ModelIntegrations:
     """A model in memory as a series of integrations, see `Integrations`.
 
@@ -73,6 +88,7 @@ class ModelIntegrations:
         self._data = data if data.ndim == 3 else data[None]
         self._dq = self._cube(model, "dq")
         self._err = self._cube(model, "err")
+        self._buffers = _Buffers()
 
     def _cube(self, model: Any, name: str) -> np.ndarray | None:
         # Asking a model for an array that it does not have would make one.
@@ -98,14 +114,19 @@ class ModelIntegrations:
         Returns
         -------
         rates : ndarray
-            A copy of the count rates, shape (n, ny, nx), float32, DN/s.
+            A copy of the count rates, shape (n, ny, nx), float32, DN/s; the next call in the
+            same thread overwrites it.
         bad : ndarray of bool
             Pixels not to be used, same shape.
         """
-        rates = np.array(self._data[start:stop], dtype=np.float32)
+        rates, flags, bad = self._buffers.get((stop - start, *self.shape[1:]))
+        rates[...] = self._data[start:stop]
         if self._dq is None:
-            return rates, np.zeros(rates.shape, bool)
-        return rates, (self._dq[start:stop] & _BAD) != 0
+            bad[...] = False
+        else:
+            np.bitwise_and(self._dq[start:stop], _BAD, out=flags)
+            np.not_equal(flags, 0, out=bad)
+        return rates, bad
 
     def errors(self, index: int) -> np.ndarray | None:
         """Read the errors of one integration.
@@ -146,8 +167,7 @@ class StreamedIntegrations:
 
     def __init__(self, source: RateFile) -> None:
         self._source = source
-        self._rates: np.ndarray | None = None
-        self._flags: np.ndarray | None = None
+        self._buffers = _Buffers()
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -166,18 +186,17 @@ class StreamedIntegrations:
         Returns
         -------
         rates : ndarray
-            Count rates, shape (n, ny, nx), float32, DN/s; the next call overwrites them.
+            Count rates, shape (n, ny, nx), float32, DN/s; the next call in the same thread
+            overwrites them.
         bad : ndarray of bool
             Pixels not to be used, same shape.
         """
-        n = stop - start
-        if self._rates is None or self._flags is None or len(self._rates) < n:
-            self._rates = np.empty((n, *self.shape[1:]), np.float32)
-            self._flags = np.empty(self._rates.shape, np.uint32)
-        rates = self._source.read("SCI", start, stop, self._rates[:n])
-        flags = self._source.read("DQ", start, stop, self._flags[:n])
+        rates, flags, bad = self._buffers.get((stop - start, *self.shape[1:]))
+        self._source.read("SCI", start, stop, rates)
+        self._source.read("DQ", start, stop, flags)
         flags &= _BAD
-        return rates, flags.astype(bool)
+        np.not_equal(flags, 0, out=bad)
+        return rates, bad
 
     def errors(self, index: int) -> np.ndarray | None:
         """Read the errors of one integration.

@@ -54,6 +54,8 @@ def check_photom(
     ]
     if before is not None:
         findings += check_change(photom.rows, before.rows)
+    else:
+        findings.append(note("no-old", "Not compared with the file that it is to replace."))
     if certify:
         findings += _certify(path)
     return CheckReport(str(path), tuple(findings))

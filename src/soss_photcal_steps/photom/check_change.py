@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -121,6 +121,13 @@ def check_change(rows: Sequence[PhotomRow], old: Sequence[PhotomRow]) -> Iterato
                 f"{row.title} is in the old file but not in this one; the photom step would leave "
                 "it and all later orders in DN/s and say COMPLETE.",
             )
+    factor = nearest_factor(float(np.median(list(_ratios(rows, before)) or [1.0])))
+    if factor is not None:
+        yield error(
+            "unit",
+            f"The conversions are about {factor:g} times the old ones: another unit, such as Jy "
+            "against MJy.",
+        )
     for row in rows:
         reference = before.get(row.key)
         if reference is None:
@@ -128,7 +135,30 @@ def check_change(rows: Sequence[PhotomRow], old: Sequence[PhotomRow]) -> Iterato
         elif _same(row, reference):
             yield note("change", f"{row.title} is the old row, bit for bit.")
         else:
-            yield from _compare(row, reference)
+            yield from _compare(row, reference, factor or 1.0)
+
+
+def _ratios(
+    rows: Sequence[PhotomRow], before: Mapping[tuple[str, str, int], PhotomRow]
+) -> Iterator[float]:
+    """Give the median ratio to the old conversion, of each row that can be compared."""
+    for row in rows:
+        if row.key in before:
+            compared = _ratio(row, before[row.key])
+            if compared is not None:
+                yield float(np.median(compared[1]))
+
+
+def _ratio(row: PhotomRow, old: PhotomRow) -> tuple[np.ndarray, np.ndarray] | None:
+    """Give the wavelengths of a row that the old one covers, and the ratio to it there."""
+    new, reference = _usable(row), _usable(old)
+    if new is None or reference is None:
+        return None
+    wavelength, conversion = new
+    inside = (wavelength >= reference[0][0]) & (wavelength <= reference[0][-1])
+    if not np.any(inside):
+        return None
+    return wavelength[inside], conversion[inside] / np.interp(wavelength[inside], *reference)
 
 
 def _same(row: PhotomRow, old: PhotomRow) -> bool:
@@ -144,40 +174,44 @@ def _same(row: PhotomRow, old: PhotomRow) -> bool:
     )
 
 
-def _compare(row: PhotomRow, old: PhotomRow) -> Iterator[Finding]:
-    new, reference = _usable(row), _usable(old)
-    if new is None or reference is None:
+def _compare(row: PhotomRow, old: PhotomRow, factor: float) -> Iterator[Finding]:
+    """Compare a row with the old one, which is in a unit larger by ``factor``."""
+    compared = _ratio(row, old)
+    if compared is None:
+        yield warning(
+            "change",
+            f"{row.title} cannot be compared with the old row: one has values that cannot be, or "
+            "they have no wavelength in common.",
+        )
         return
-    wavelength, conversion = new
-    inside = (wavelength >= reference[0][0]) & (wavelength <= reference[0][-1])
-    if not np.any(inside):
-        yield error("change", f"{row.title} has no wavelength in common with the old row.")
-        return
-    at = wavelength[inside]
-    ratio = conversion[inside] / np.interp(at, *reference)
+    at, ratio = compared
+    ratio = ratio / factor
     median = float(np.median(ratio))
-    factor = nearest_factor(median)
-    if factor is not None:
+    # Rows of one file may be off by less than the tolerance for the file as a whole.
+    other = nearest_factor(median, tolerance=10.0)
+    if other is not None:
         yield error(
             "unit",
-            f"{row.title}: the conversion is {median:.4g} times the old one, which looks like a "
-            f"change of unit by {factor:g}, such as Jy against MJy.",
+            f"{row.title}: the conversion is {median:.4g} times the old one, which looks like "
+            f"another unit, by {other:g}, in this row only.",
         )
         return
     low, high = int(np.argmin(ratio)), int(np.argmax(ratio))
     large = np.abs(ratio - 1) > LARGE_CHANGE
     text = (
-        f"{row.title}: against the old file {100 * (median - 1):+.2f} % in the median, from "
+        f"{row.title}: against the old file{'' if factor == 1 else f' times {factor:g}'} "
+        f"{100 * (median - 1):+.2f} % in the median, from "
         f"{100 * (ratio[low] - 1):+.2f} % at {at[low]:.4f} um to {100 * (ratio[high] - 1):+.2f} % "
         f"at {at[high]:.4f} um"
     )
     if np.any(large):
         text += f", over {100 * LARGE_CHANGE:.0f} % at {np.count_nonzero(large)} wavelengths"
     yield (warning if np.any(large) else note)("change", text + ".")
-    first, last = reference[0][0], reference[0][-1]
-    if wavelength[0] > first or wavelength[-1] < last:
+    new, reference = row.wavelength[row.used], old.wavelength[old.used]
+    if new[0] > reference[0] or new[-1] < reference[-1]:
         yield warning(
             "range",
-            f"{row.title} covers {wavelength[0]:.4f} to {wavelength[-1]:.4f} um, the old row "
-            f"{first:.4f} to {last:.4f}; fluxes beyond become exactly 0 with no flag.",
+            f"{row.title} covers {new[0]:.4f} to {new[-1]:.4f} um, the old row "
+            f"{reference[0]:.4f} to {reference[-1]:.4f}; fluxes beyond become exactly 0 with no "
+            "flag.",
         )

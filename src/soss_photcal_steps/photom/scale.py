@@ -50,22 +50,24 @@ def photmj_unit(rows: Sequence[PhotomRow]) -> str | None:
     return None
 
 
-def nearest_factor(ratio: float) -> float | None:
+def nearest_factor(ratio: float, tolerance: float = _TOLERANCE) -> float | None:
     """Give the power of 1000 that explains a ratio as a mistaken unit.
 
     Parameters
     ----------
     ratio : float
         Ratio of two quantities that should be nearly equal.
+    tolerance : float, optional
+        By which factor the ratio may be off such a power; up to 31, half way between two.
 
     Returns
     -------
     float or None
-        1e-6, 1e-3, 1e3 or 1e6 if the ratio is within a factor 30 of it, None otherwise.
+        1e-6, 1e-3, 1e3 or 1e6 if the ratio is near to it, None otherwise.
     """
     if not 0 < ratio < np.inf:
         return None
     for factor in (1e-6, 1e-3, 1e3, 1e6):
-        if abs(np.log(ratio / factor)) < np.log(_TOLERANCE):
+        if abs(np.log(ratio / factor)) < np.log(tolerance):
             return factor
     return None

@@ -61,6 +61,7 @@ _IGNORED = (
 )
 # What the record says about the run.
 _RECORDED_OPTIONS = (
+    "fit_with",
     "template",
     "scales",
     "combine",
@@ -84,6 +85,7 @@ class SossTemplateBackgroundStep(SegmentStep):
 
     spec = """
     bkg_list = force_list(default=None)  # Dedicated background exposures (rate or rateints), combined into one more candidate template
+    fit_with = force_list(default=None)  # Other segments of the exposure (rateints), fitted together with the input but not subtracted
     template = integer(min=0, default=None)  # Template to use, counted from 0; all are scored and the best is taken if None
     scales = float_list(min=2, max=2, default=None)  # Scale of the template left and right of the break, by hand, no unit; needs template
     combine = option('auto', 'never', 'always', default='auto')  # Use a combination of templates: where it is significantly better, never, always
@@ -113,6 +115,9 @@ class SossTemplateBackgroundStep(SegmentStep):
 
     # A parameter, which stpipe sets from the specification.
     override_bkg: Any
+
+    # Fits by what went into them, if a pipeline wants them kept from one segment to the next.
+    kept_fits: dict[Any, Any] | None = None
 
     def process(
         self,
@@ -160,13 +165,56 @@ class SossTemplateBackgroundStep(SegmentStep):
         for segment in segments:
             check_usable(segment.info)
             self._check_not_subtracted(segment.info)
-        check_same_exposure([segment.info for segment in segments])
+        together = [*segments, *self._other_segments(segments)]
+        check_same_exposure([segment.info for segment in together])
         try:
-            result, library, trace_source = self._find(segments, dedicated)
+            result, library, trace_source = self._find_or_recall(together, dedicated)
         except FitError as error:
             self._skip(segments, str(error))
         else:
             self._subtract(segments, result, library, trace_source)
+
+    def _other_segments(self, segments: Sequence[Segment]) -> list[Segment]:
+        """Open the segments that are only fitted; those among the input are left out."""
+        own = {(segment.info.exposure, segment.info.segment) for segment in segments}
+        others = []
+        for name in self.fit_with or ():
+            path = self.make_input_path(str(name))
+            self.check_file(path)
+            self.protect(path)
+            other = self._open_streamed(path)
+            if other is None:
+                other = self._open_whole(path)
+                if self._files is not None:
+                    self._files.callback(other.model.close)
+            if (other.info.exposure, other.info.segment) not in own:
+                check_usable(other.info)
+                self._check_not_subtracted(other.info)
+                others.append(other)
+        if others:
+            log.info("Fitted together with %s.", ", ".join(other.info.name for other in others))
+        return others
+
+    def _find_or_recall(
+        self, segments: Sequence[Segment], dedicated: Sequence[Any]
+    ) -> tuple[BackgroundResult, BackgroundLibrary, str]:
+        """Fit, unless the same segments were fitted before in the same run of a pipeline."""
+        if self.kept_fits is None:
+            return self._find(segments, dedicated)
+        # In the same order for each of them, so that the last digits agree as well.
+        segments = sorted(segments, key=lambda segment: segment.info.segment or 0)
+        key = (
+            *((segment.info.exposure, segment.info.segment) for segment in segments),
+            *(repr(item) for item in dedicated),
+        )
+        if key not in self.kept_fits:
+            self.kept_fits[key] = self._find(segments, dedicated)
+        else:
+            log.info("Taking the fit that was made with the other segments.")
+            # Asked for once more, because every product names its references.
+            self.get_reference_file(segments[0].model, "bkg")
+            self.get_optional_reference(segments[0].model, "pastasoss")
+        return self.kept_fits[key]
 
     def _check_parameters(self) -> None:
         if self.scales is not None and self.template is None:

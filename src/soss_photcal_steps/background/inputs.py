@@ -22,6 +22,7 @@ __all__ = [
     "check_usable",
     "is_subtracted",
     "read_association",
+    "read_products",
 ]
 
 FILTERS = ("CLEAR", "F277W")
@@ -261,6 +262,54 @@ class Association:
     background: tuple[str, ...]
 
 
+def read_products(path: str) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Read the products of a level-2 association.
+
+    Parameters
+    ----------
+    path : str
+        The association, a JSON file.
+
+    Returns
+    -------
+    list of (name, members)
+        Of each product its name, empty if it has none, and its members.  The ``expname`` of a
+        member is a path, its ``exptype`` in lower case.
+
+    Raises
+    ------
+    SossInputError
+        If it cannot be read as an association, or has no science member.
+    """
+    folder = os.path.dirname(path)
+    try:
+        with open(path, encoding="utf-8") as stream:
+            content = json.load(stream)
+        products = [
+            (
+                str(product.get("name") or ""),
+                [
+                    {
+                        **member,
+                        "exptype": str(member["exptype"]).lower(),
+                        "expname": os.path.join(folder, str(member["expname"])),
+                    }
+                    for member in product["members"]
+                ],
+            )
+            for product in content["products"]
+        ]
+    except OSError as error:
+        raise SossInputError(f"The association {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SossInputError(
+            f"{path} is not an association: it needs products with members of expname and exptype."
+        ) from error
+    if not any(member["exptype"] == "science" for _, members in products for member in members):
+        raise SossInputError(f"The association {path} has no member of exptype science.")
+    return products
+
+
 def read_association(path: str) -> Association:
     """Read the members of a level-2 association.
 
@@ -279,28 +328,9 @@ def read_association(path: str) -> Association:
     SossInputError
         If it cannot be read as an association, or has no science member.
     """
-    name = os.path.basename(path)
-    try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-        members = [
-            (str(member["exptype"]).lower(), str(member["expname"]))
-            for product in content["products"]
-            for member in product["members"]
-        ]
-    except OSError as error:
-        raise SossInputError(f"The association {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise SossInputError(
-            f"{path} is not an association: it needs products with members of expname and exptype."
-        ) from error
-    folder = os.path.dirname(path)
+    members = [member for _, members in read_products(path) for member in members]
 
     def paths(kind: str) -> tuple[str, ...]:
-        found = dict.fromkeys(member for exptype, member in members if exptype == kind)
-        return tuple(os.path.join(folder, member) for member in found)
+        return tuple(dict.fromkeys(m["expname"] for m in members if m["exptype"] == kind))
 
-    science = paths("science")
-    if not science:
-        raise SossInputError(f"The association {path} has no member of exptype science.")
-    return Association(name, science, paths("background"))
+    return Association(os.path.basename(path), paths("science"), paths("background"))

@@ -147,6 +147,10 @@ class SegmentStep(SossStep):
             if segment is not None:
                 self._streamed = [*self._streamed, segment]
                 return segment
+        return self._open_whole(path)
+
+    def _open_whole(self, path: str) -> Segment:
+        """Open a file and read it as a whole."""
         model = self.prepare_output(path)
         model.meta.filename = os.path.basename(path)
         return Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model), path)

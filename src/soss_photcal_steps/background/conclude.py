@@ -103,17 +103,17 @@ def _unseen_sources(solution: Solution, means: BlockMeans) -> tuple[np.ndarray, 
 
 def _combination(
     means: BlockMeans,
-    blocks: Blocks,
+    mixed: np.ndarray,
     modes: LibraryModes,
     variance: np.ndarray,
     prior: tuple[np.ndarray, np.ndarray],
-    levels: np.ndarray,
+    single: LinearFit,
 ) -> tuple[LinearFit, np.ndarray]:
     """Fit the combination of the library; also the variance of its amplitudes' priors."""
-    size = np.maximum(np.abs(levels), 1e-3 * np.abs(levels).max())[modes.prior_side]
+    levels = np.abs(single.amplitudes)
+    size = np.maximum(levels, 1e-3 * levels.max())[modes.prior_side]
     bounds = np.concatenate([[np.inf, np.inf], (modes.prior_sigma * size) ** 2])
     design = means.basis.design[means.used]
-    mixed = modes.terms(means.terms, blocks.columns[means.used])
     equations = NormalEquations(means.data, variance, design, mixed[None])
     return equations.solve(*prior, bounds)[0], bounds
 
@@ -170,13 +170,13 @@ def conclude(
     candidates = evidence.copy()
     if options.template is not None:
         candidates[np.arange(len(fits)) != best] = -np.inf
-    elif modes is not None:
-        mixture, limits = _combination(means, blocks, modes, variance, prior, fits[best].amplitudes)
+    elif modes is not None and means.mixed is not None:
+        mixture, limits = _combination(means, means.mixed, modes, variance, prior, fits[best])
         gain = mixture.log_evidence - evidence.max()
         candidates = np.append(evidence, mixture.log_evidence - options.margin)
         if options.combine == "always":
             candidates[:-1] = -np.inf
-        if means.mixed is not None and candidates[-1] >= candidates[:-1].max():
+        if candidates[-1] >= candidates[:-1].max():
             terms, bounds = means.mixed, limits
     temperature = options.temperature if options.combine != "never" else 1e-6
     probability = probabilities(candidates, temperature)
@@ -199,9 +199,8 @@ def conclude(
         chosen, weights=chosen.weights * (levels / chosen.levels), levels=levels,
         covariance=covariance,
     )  # fmt: skip
-    combined = bool((probability > 0).sum() > 1 or options.combine == "always")
-    if mixture is not None and probability[-1] > 0:
-        combined = True
+    # The combination's share is the last, where it was tried.
+    combined = bool((probability > 0).sum() > 1 or probability[len(fits) :].any())
     return Conclusion(
         selection, best, combined, np.array([f.cost for f in fits]), evidence, float(gain),
         probability, unseen, chi_square,

@@ -38,8 +38,6 @@ __all__ = [
 _ERROR_SAMPLES = 5
 # Outside the strip, a full frame has more sky than the fit needs: one row in this many is used.
 _FULL_FRAME_STEP = 4
-# A scale this many times its error below zero is no background.
-_NEGATIVE_SIGMA = 3.0
 
 
 def combine_exposure(
@@ -324,10 +322,4 @@ def _check_trust(
             raise FitError(
                 f"only {share * size:.0f} sky pixels were found {name} of the break, "
                 f"{options.min_pixels} are needed"
-            )
-    for name, scale, error in zip(("left", "right"), fit.scales, sigma, strict=True):
-        if scale < -_NEGATIVE_SIGMA * error:
-            raise FitError(
-                f"the scale {name} of the break is negative beyond its error, "
-                f"{scale:.4f} +- {error:.4f}"
             )

@@ -103,7 +103,6 @@ class NormalEquations:
         mean: np.ndarray,
         covariance: np.ndarray,
         prior_variance: np.ndarray | None = None,
-        models: slice | list[int] | None = None,
     ) -> list[LinearFit]:
         """Fit the background terms of each model with the wing terms eliminated.
 
@@ -114,8 +113,6 @@ class NormalEquations:
         prior_variance : ndarray, optional
             Variance of the background amplitudes' zero-mean priors, shape (n,), infinite
             where free, as all are by default.
-        models : slice or list of int, optional
-            Models to be solved; all by default.
 
         Returns
         -------
@@ -141,8 +138,6 @@ class NormalEquations:
                 bounded, 1 / prior_variance, 0.0
             )
             log_norm += np.log(prior_variance[bounded]).sum()
-        if models is not None:
-            normal, gradient = normal[models], gradient[models]
         inverse = np.linalg.inv(normal)
         amplitudes = np.einsum("kij,kj->ki", inverse, gradient)
         costs = total - np.einsum("ki,ki->k", gradient, amplitudes)

@@ -47,6 +47,7 @@ def check_photom(
     photom = read_photom(path)
     before = read_photom(old) if old is not None else None
     findings = [
+        *(warning("fits", text) for text in photom.problems),
         *check_header(photom),
         *check_rows(photom.rows),
         *check_time_tables(photom.rows, photom.time_tables, str(photom.header.get("USEAFTER", ""))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,8 @@ class PhotomFile:
         Cards of the primary header.
     history : tuple of str
         Its HISTORY lines.
+    problems : tuple of str
+        What astropy warned about when it read the file.
     """
 
     path: str
@@ -110,6 +113,7 @@ class PhotomFile:
     time_tables: Mapping[str, np.ndarray] = field(default_factory=dict)
     header: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -136,34 +140,45 @@ def read_photom(path: str | os.PathLike[str]) -> PhotomFile:
         If the file is missing, truncated, not FITS, another kind of reference file, or of
         another layout than ``NisSossPhotomModel``.
     """
-    check_fits(path)
     try:
-        with fits.open(path, memmap=False) as hdus:
-            primary = hdus[0].header
-            kind = str(primary.get("REFTYPE", "PHOTOM")).strip().upper()
-            if kind != "PHOTOM":
-                raise SossInputError(
-                    f"{path} is a {kind} reference file; a PHOTOM file of NIRISS SOSS is needed."
-                )
-            if "PHOTOM" not in hdus:
-                raise SossInputError(
-                    f"{path} has no PHOTOM table; a PHOTOM reference file of NIRISS SOSS is needed."
-                )
-            table = _columns(hdus["PHOTOM"], path)
-            times = {
-                name: _columns(hdus[name.upper()], path) for name in TIME_COLUMNS if name in hdus
-            }
-            header = {key: primary[key] for key in primary if key not in ("", "HISTORY", "COMMENT")}
-            history = tuple(str(line) for line in primary.get("HISTORY", ()))
-            rows = _rows(table, path)
-            time_tables = {name: _structured(columns) for name, columns in times.items()}
-    except (OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        if isinstance(error, SossInputError):
-            raise
-        raise SossInputError(f"The file {path} cannot be read as a photom file: {error}.") from (
-            error
-        )
-    return PhotomFile(str(path), rows, time_tables, header, history)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            check_fits(path)
+            rows, time_tables, header, history = _read(path)
+    except (SossInputError, MemoryError):
+        raise
+    except Exception as error:
+        # Over a broken header astropy stumbles in many ways; the file is at fault.
+        reason = " ".join(str(error).split())
+        raise SossInputError(
+            f"The file {path} cannot be read as a photom file: {reason}"
+        ) from error
+    problems = tuple(dict.fromkeys(" ".join(str(item.message).split()) for item in caught))
+    return PhotomFile(str(path), rows, time_tables, header, history, problems)
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Any, ...]:
+    """Read rows, time tables, header and history."""
+    with fits.open(path, memmap=False) as hdus:
+        primary = hdus[0].header
+        kind = str(primary.get("REFTYPE", "PHOTOM")).strip().upper()
+        if kind != "PHOTOM":
+            raise SossInputError(
+                f"{path} is a {kind} reference file; a PHOTOM file of NIRISS SOSS is needed."
+            )
+        if "PHOTOM" not in hdus:
+            raise SossInputError(
+                f"{path} has no PHOTOM table; a PHOTOM reference file of NIRISS SOSS is needed."
+            )
+        rows = _rows(_columns(hdus["PHOTOM"], path), path)
+        time_tables = {
+            name: _structured(_columns(hdus[name.upper()], path))
+            for name in TIME_COLUMNS
+            if name in hdus
+        }
+        header = {key: primary[key] for key in primary if key not in ("", "HISTORY", "COMMENT")}
+        history = tuple(str(line) for line in primary.get("HISTORY", ()))
+    return rows, time_tables, header, history
 
 
 def _columns(hdu: Any, path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -78,7 +78,8 @@ class ExponentialTrend:
     """
 
     table: ClassVar[str] = "timecoeff_exponential"
-    neutral: ClassVar[tuple[float, ...]] = (0.0, 1.0, 1.0)
+    # With a short tau the exponential of a day before t0 overflows, and 0 times that is NaN.
+    neutral: ClassVar[tuple[float, ...]] = (0.0, 1e6, 1.0)
 
     t0: float
     amplitude: float

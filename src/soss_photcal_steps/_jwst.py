@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from stpipe import crds_client
 from stpipe.exceptions import StpipeExitException
 
 __all__ = [
     "StpipeExitException",
     "add_history_entry",
+    "crds_context",
     "crds_is_configured",
     "history_entries",
     "own_logger_heard",
@@ -117,6 +119,17 @@ def crds_is_configured() -> bool:
     if any(os.environ.get(variable) for variable in _CRDS_VARIABLES):
         return True
     return os.path.isdir(os.environ.get("CRDS_DEFAULT_CACHE", _CRDS_DEFAULT_CACHE))
+
+
+def crds_context() -> str:
+    """Give the context of CRDS that selects the references, as every product of jwst names it.
+
+    Returns
+    -------
+    str
+        Name of the context, as ``jwst_1413.pmap``.
+    """
+    return str(crds_client.get_context_used("jwst"))
 
 
 def history_entries(model: Any) -> list[Any]:

@@ -29,6 +29,7 @@ def get_steps() -> list[tuple[str, str | None, bool]]:
             "soss_template_bkg",
             False,
         ),
+        ("soss_photcal_steps.pipeline.SossSpec2Pipeline", "soss_spec2", True),
     ]
 
 

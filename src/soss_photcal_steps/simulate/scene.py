@@ -20,7 +20,7 @@ from soss_photcal_steps.simulate.detector import (
     expose,
     read_noise_rate,
 )
-from soss_photcal_steps.simulate.field import draw_field, field_image
+from soss_photcal_steps.simulate.field import Field, draw_field, field_image
 from soss_photcal_steps.simulate.library import (
     TemplateLibrary,
     break_columns,
@@ -28,20 +28,9 @@ from soss_photcal_steps.simulate.library import (
     right_fraction,
 )
 from soss_photcal_steps.simulate.params import BACKGROUND_KINDS, SceneParams, Truth
-from soss_photcal_steps.simulate.star import (
-    STAR_LEVELS,
-    STAR_ORDERS,
-    core_image,
-    star_brightness,
-    star_rows,
-)
-from soss_photcal_steps.simulate.wings import (
-    Wing,
-    draw_wing,
-    isotropic_wing_image,
-    streak_image,
-    wing_image,
-)
+from soss_photcal_steps.simulate.star import STAR_LEVELS
+from soss_photcal_steps.simulate.starimage import StarLight, star_image
+from soss_photcal_steps.simulate.wings import draw_wing
 from soss_photcal_steps.trace import (
     DETECTOR_SIZE,
     SUBSTRIP256_FIRST_ROW,
@@ -201,59 +190,6 @@ def _check(params: SceneParams) -> None:
         raise SossInputError(f"A rate needs at least two groups, not {params.n_groups}.")
 
 
-def star_image(
-    params: SceneParams, rows: np.ndarray, wing: Wing, line_depths: np.ndarray | None = None
-) -> np.ndarray:
-    """Noiseless image of the star.
-
-    Parameters
-    ----------
-    params : SceneParams
-        Uses `star`, `filter` and `pwcpos`.
-    rows : ndarray, shape (n_rows,)
-        Consecutive rows, pixels of SUBSTRIP256.
-    wing : Wing
-        Shape of the wings.
-    line_depths : ndarray, shape (9,), optional
-        Depths of the spectral lines.
-
-    Returns
-    -------
-    ndarray, shape (n_rows, 2048)
-        DN/s per pixel.
-    """
-    image = np.zeros((rows.size, DETECTOR_SIZE))
-    if params.star == "none":
-        return image
-    columns = np.arange(DETECTOR_SIZE, dtype=float)
-    beyond = 200
-    wide = np.arange(-beyond, DETECTOR_SIZE + beyond, dtype=float)
-    sources = []
-    for order in STAR_ORDERS:
-        centre = star_rows(order, params.pwcpos, wide)
-        brightness = star_brightness(
-            order,
-            params.star,
-            wide,
-            filter_name=params.filter,
-            pwcpos=params.pwcpos,
-            line_depths=line_depths,
-        )
-        sources.append((brightness, centre))
-        inner = slice(beyond, beyond + DETECTOR_SIZE)
-        b, c = brightness[inner], centre[inner]
-        if not b.any():
-            continue
-        image += core_image(order, b, c, columns, int(rows[0]), rows.size)
-        if not wing.isotropic:
-            image += wing_image(b, c, columns, rows, wing)
-        if order == 1 and wing.streaks:
-            image += streak_image(b, c, rows, columns, wing)
-    if wing.isotropic:
-        image += isotropic_wing_image(sources, -beyond, rows, DETECTOR_SIZE, wing)
-    return image
-
-
 def _draw_background(
     params: SceneParams, library: TemplateLibrary, rows: np.ndarray
 ) -> tuple[np.ndarray, int | None, np.ndarray, float, float]:
@@ -294,7 +230,13 @@ def _draw_background(
     )
 
 
-def make_exposure(params: SceneParams, library: TemplateLibrary) -> Exposure:
+def make_exposure(
+    params: SceneParams,
+    library: TemplateLibrary,
+    *,
+    light: StarLight | None = None,
+    sources: Field | None = None,
+) -> Exposure:
     """Work out all noiseless parts of a scene.
 
     The background is template * (scale_left * (1 - f) + scale_right * f), where f is the
@@ -306,6 +248,10 @@ def make_exposure(params: SceneParams, library: TemplateLibrary) -> Exposure:
         What the scene shall be.
     library : TemplateLibrary
         Templates that cover the rows of the subarray.
+    light : StarLight, optional
+        Another star than the level in `params`.
+    sources : Field, optional
+        Other sources than those drawn for the contamination in `params`.
 
     Returns
     -------
@@ -333,11 +279,12 @@ def make_exposure(params: SceneParams, library: TemplateLibrary) -> Exposure:
     depths = rng.uniform(0.02, 0.2, 9)
     star_factors = 1 + params.star_scatter * rng.normal(size=params.nints)
     wing = draw_wing(params.wings, np.random.default_rng([params.seed, _STREAMS["wings"]]))
-    star = star_image(params, rows, wing, depths)
+    star = star_image(params, rows, wing, depths, light)
 
-    sources = draw_field(
-        params.contamination, np.random.default_rng([params.seed, _STREAMS["field"]]), rows
-    )
+    if sources is None:
+        sources = draw_field(
+            params.contamination, np.random.default_rng([params.seed, _STREAMS["field"]]), rows
+        )
     field = field_image(sources, rows, params.pwcpos)
     if params.filter == "F277W":
         field *= 0.3

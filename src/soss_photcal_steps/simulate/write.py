@@ -8,16 +8,15 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.time import Time
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.simulate.header import ExposureHeader, int_times, set_meta
 from soss_photcal_steps.simulate.library import TemplateLibrary
 from soss_photcal_steps.simulate.scene import Exposure, Integration, Scene
 from soss_photcal_steps.trace import DETECTOR_SIZE, subarray_rows
@@ -27,35 +26,7 @@ __all__ = ["ExposureHeader", "write_library", "write_rate", "write_rateints"]
 _CUBES = {"SCI": "sci", "DQ": "dq", "ERR": "err", "VAR_POISSON": "var_poisson",
           "VAR_RNOISE": "var_rnoise"}  # fmt: skip
 _BLOCK = 2880
-_DAY = 86400.0
-
-
-@dataclass(frozen=True)
-class ExposureHeader:
-    """What the header says beyond the scene itself.
-
-    Attributes
-    ----------
-    target : str
-        Name of the target.
-    program, observation, visit : int
-        Numbers of program, observation and visit.
-    exposure : int
-        Number of the exposure in the visit.
-    ra, dec : float
-        Position of the target, degrees.
-    start_mjd : float
-        Start of the exposure, MJD UTC.
-    """
-
-    target: str = "BD+60 1753"
-    program: int = 1512
-    observation: int = 1
-    visit: int = 1
-    exposure: int = 1
-    ra: float = 261.2178
-    dec: float = 60.4308
-    start_mjd: float = 59788.25
+_DEFAULT_HEADER = ExposureHeader()
 
 
 @contextmanager
@@ -71,115 +42,6 @@ def _temporary(path: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _set_meta(
-    meta: Any,
-    exposure: Exposure,
-    header: ExposureHeader,
-    first: int,
-    last: int,
-    segment: tuple[int, int],
-) -> None:
-    """Fill the metadata of a rate model, in place."""
-    p = exposure.params
-    span = subarray_rows(p.subarray)
-    integration_time = exposure.group_time * exposure.n_groups
-    cadence = integration_time + exposure.group_time
-    start = Time(header.start_mjd, format="mjd", scale="utc")
-    visit_id = f"{header.program:05d}{header.observation:03d}{header.visit:03d}"
-
-    meta.telescope = "JWST"
-    meta.instrument.name = "NIRISS"
-    meta.instrument.detector = "NIS"
-    meta.instrument.filter = p.filter
-    meta.instrument.pupil = "GR700XD"
-    meta.instrument.pupil_position = float(p.pwcpos)
-    meta.target.proposer_name = header.target
-    meta.target.catalog_name = header.target
-    meta.target.ra = header.ra
-    meta.target.dec = header.dec
-    meta.target.type = "FIXED"
-    meta.target.source_type_apt = "POINT"
-    meta.target.source_type = "POINT"
-
-    meta.observation.date = start.isot.split("T")[0]
-    meta.observation.time = start.isot.split("T")[1]
-    meta.observation.program_number = f"{header.program:05d}"
-    meta.observation.observation_number = f"{header.observation:03d}"
-    meta.observation.visit_number = f"{header.visit:03d}"
-    meta.observation.visit_id = visit_id
-    meta.observation.visit_group = "03"
-    meta.observation.sequence_id = "1"
-    meta.observation.activity_id = "02"
-    meta.observation.exposure_number = str(header.exposure)
-    meta.observation.obs_id = f"V{visit_id}P0000000003102"
-    meta.visit.tsovisit = True
-    meta.visit.type = "PRIME_TARGETED_FIXED"
-
-    meta.exposure.type = "NIS_SOSS"
-    meta.exposure.readpatt = "NISRAPID"
-    meta.exposure.nints = p.nints
-    meta.exposure.integration_start = first + 1
-    meta.exposure.integration_end = last
-    meta.exposure.segment_number, meta.exposure.segment_total = segment
-    meta.exposure.ngroups = exposure.n_groups
-    meta.exposure.nframes = 1
-    meta.exposure.groupgap = 0
-    meta.exposure.frame_time = exposure.group_time
-    meta.exposure.group_time = exposure.group_time
-    meta.exposure.integration_time = integration_time
-    meta.exposure.exposure_time = integration_time * p.nints
-    meta.exposure.measurement_time = integration_time * p.nints
-    meta.exposure.duration = cadence * p.nints
-    meta.exposure.start_time = header.start_mjd
-    meta.exposure.mid_time = header.start_mjd + 0.5 * cadence * p.nints / _DAY
-    meta.exposure.end_time = header.start_mjd + cadence * p.nints / _DAY
-    meta.exposure.gain_factor = 1.0
-
-    meta.subarray.name = p.subarray
-    meta.subarray.xstart = 1
-    meta.subarray.ystart = span.start + 1
-    meta.subarray.xsize = DETECTOR_SIZE
-    meta.subarray.ysize = span.stop - span.start
-    meta.subarray.fastaxis = -2
-    meta.subarray.slowaxis = -1
-    meta.wcsinfo.ra_ref = header.ra
-    meta.wcsinfo.dec_ref = header.dec
-    meta.wcsinfo.roll_ref = 90.0
-    meta.wcsinfo.v2_ref = -290.1
-    meta.wcsinfo.v3_ref = -697.5
-    meta.wcsinfo.v3yangle = 0.01
-    meta.wcsinfo.vparity = -1
-    meta.wcsinfo.wcsaxes = 3
-    for step in ("dq_init", "saturation", "superbias", "linearity", "jump", "ramp_fit"):
-        setattr(meta.cal_step, step, "COMPLETE")
-    meta.bunit_data = "DN/s"
-    meta.bunit_err = "DN/s"
-
-
-# Columns of INT_TIMES, as in the data models' schema.
-_INT_TIMES = np.dtype(
-    [("integration_number", "<i4")]
-    + [
-        (f"int_{p}_{scale}", "<f8")
-        for scale in ("MJD_UTC", "BJD_TDB")
-        for p in ("start", "mid", "end")
-    ]
-)
-
-
-def _int_times(exposure: Exposure, header: ExposureHeader, first: int, last: int) -> np.ndarray:
-    times = np.zeros(last - first, dtype=_INT_TIMES)
-    number = np.arange(first, last)
-    integration = exposure.group_time * exposure.n_groups / _DAY
-    begin = header.start_mjd + number * (integration + exposure.group_time / _DAY)
-    times["integration_number"] = number + 1
-    for part, offset in (("start", 0.0), ("mid", 0.5 * integration), ("end", integration)):
-        times[f"int_{part}_MJD_UTC"] = begin + offset
-        # TDB runs 69.18 s ahead of UTC since 2017; the light travel time is left out.
-        times[f"int_{part}_BJD_TDB"] = begin + offset + 69.184 / _DAY
-    return times
-
-
 def _as_exposure(scene: Scene | Exposure) -> Exposure:
     return scene.exposure if isinstance(scene, Scene) else scene
 
@@ -187,7 +49,7 @@ def _as_exposure(scene: Scene | Exposure) -> Exposure:
 def write_rateints(
     scene: Scene | Exposure,
     path: str | Path,
-    header: ExposureHeader = ExposureHeader(),
+    header: ExposureHeader = _DEFAULT_HEADER,
     *,
     first: int = 0,
     last: int | None = None,
@@ -233,11 +95,11 @@ def write_rateints(
         pattern = temporary.parent / "pattern" / path.name
         pattern.parent.mkdir()
         model = datamodels.CubeModel((1, ny, nx))
-        _set_meta(model.meta, exposure, header, first, last, segment)
+        set_meta(model.meta, exposure, header, first, last, segment)
         model.dq = np.zeros((1, ny, nx), dtype=np.uint32)
         for name in ("err", "var_poisson", "var_rnoise"):
             setattr(model, name, np.zeros((1, ny, nx), dtype=np.float32))
-        model.int_times = _int_times(exposure, header, first, last)
+        model.int_times = int_times(exposure, header, first, last)
         model.save(pattern)
         model.close()
         _stream(pattern, temporary, (exposure.integration(i) for i in range(first, last)),
@@ -294,7 +156,7 @@ def _metadata_hdu(hdu: fits.BinTableHDU, nints: int) -> bytes:
 
 
 def write_rate(
-    scene: Scene | Exposure, path: str | Path, header: ExposureHeader = ExposureHeader()
+    scene: Scene | Exposure, path: str | Path, header: ExposureHeader = _DEFAULT_HEADER
 ) -> Path:
     """Write the mean of an exposure's integrations as a ``rate`` file.
 
@@ -324,7 +186,7 @@ def write_rate(
         for name, total in sums.items():
             total += getattr(one, name)
     model = datamodels.ImageModel((ny, nx))
-    _set_meta(model.meta, exposure, header, 0, nints, (1, 1))
+    set_meta(model.meta, exposure, header, 0, nints, (1, 1))
     model.data = (sums["sci"] / nints).astype(np.float32)
     model.var_poisson = (sums["var_poisson"] / nints**2).astype(np.float32)
     model.var_rnoise = (sums["var_rnoise"] / nints**2).astype(np.float32)

@@ -53,10 +53,10 @@ _FIXED_CASES = {"specprofile": ("('NIS_SOSS', 'FULL')",)}
 # Other types that steps of calwebb_spec2 and its kin ask for; no SOSS observation needs them.
 _NOT_APPLICABLE = (
     "abvegaoffset", "apcorr", "area", "barshadow", "camera", "chromcorr", "collimator", "cubepar",
-    "dark", "dflat", "disperser", "distortion", "emicorr", "extract1d", "fflat", "filteroffset", "fore",
-    "fpa", "fringe", "fringefreq", "gain", "ifufore", "ifupost", "ifuslicer", "ipc", "linearity",
-    "mask", "mrsptcorr", "mrsxartcorr", "msa", "msaoper", "nrm", "ote", "pathloss", "persat",
-    "pictureframe", "psf", "psfmask", "readnoise", "refpix", "regions", "reset", "rscd",
+    "dark", "dflat", "disperser", "distortion", "emicorr", "extract1d", "fflat", "filteroffset",
+    "fore", "fpa", "fringe", "fringefreq", "gain", "ifufore", "ifupost", "ifuslicer", "ipc",
+    "linearity", "mask", "mrsptcorr", "mrsxartcorr", "msa", "msaoper", "nrm", "ote", "pathloss",
+    "persat", "pictureframe", "psf", "psfmask", "readnoise", "refpix", "regions", "reset", "rscd",
     "saturation", "sflat", "sirskernel", "spectrace", "superbias", "throughput", "trapdensity",
     "trappars", "wavecorr", "wavelengthrange", "wavemap", "wfssbkg",
 )  # fmt: skip

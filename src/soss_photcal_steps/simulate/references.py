@@ -32,6 +32,7 @@ from soss_photcal_steps._jwst import add_history_entry
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import atomic_path
 from soss_photcal_steps.photom.table import PhotomRow, rows_to_array
+from soss_photcal_steps.simulate import instrument
 from soss_photcal_steps.simulate.kernels import (
     KERNEL_HALF_WIDTH,
     KERNEL_OVERSAMPLING,
@@ -51,12 +52,7 @@ from soss_photcal_steps.trace import (
     wavelengths,
 )
 
-try:
-    from soss_photcal_steps.simulate import instrument  # type: ignore[attr-defined]
-except ImportError:  # until it is there
-    from soss_photcal_steps.simulate import _stand_in as instrument
-
-__all__ = ["BOX_WIDTH", "PHOTOM_KINDS", "REFERENCE_TYPES", "ReferencePack", "write_references"]
+__all__ = ["PHOTOM_KINDS", "REFERENCE_TYPES", "ReferencePack", "write_references"]
 
 #: Types of references that calwebb_spec2 needs for SOSS.
 REFERENCE_TYPES = (
@@ -64,8 +60,6 @@ REFERENCE_TYPES = (
 )  # fmt: skip
 #: Whether ``photom`` has the error that a calibration is to find.
 PHOTOM_KINDS = ("filed", "true")
-#: Default width of the pipeline's box, pixels: what the photometric conversion is for.
-BOX_WIDTH = 40.0
 
 _USEAFTER = "2022-01-01T00:00:00"
 # A serial number that no real reference bears.
@@ -380,7 +374,7 @@ def _specprofile(pwcpos: float, subarray: str) -> Any:
     _set_subarray(model, subarray)
     for order in ORDERS:
         reach = None if order == 1 else _FAINT_REACH
-        share = aperture_share(order, BOX_WIDTH, pwcpos)
+        share = aperture_share(order, instrument.APERTURE_WIDTH, pwcpos)
         image = trace_profile(order, pwcpos, subarray, reach) / share
         model.profile.append(
             {"order": order, "oversampling": 1, "padding": 0, "data": image.astype(np.float32)}

@@ -30,7 +30,8 @@ def test_nothing_of_the_caller_is_touched(tmp_path, monkeypatch, old_path, netwo
     monkeypatch.setenv("CRDS_PATH", str(cache))
     monkeypatch.setenv("CRDS_SERVER_URL", "https://jwst-crds.stsci.edu")
     monkeypatch.setenv("CRDS_CONTEXT", "jwst_9999.pmap")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("CRDS_CFGPATH", str(cache))
+    temporary = set(Path("/tmp").iterdir())
     before = dict(os.environ), sorted(logging.root.manager.loggerDict), list(logging.root.handlers)
     result = certify(old_path)
     assert result.errors == () and result.warnings == ()
@@ -38,6 +39,8 @@ def test_nothing_of_the_caller_is_touched(tmp_path, monkeypatch, old_path, netwo
     assert after == before and Path.cwd() == here
     assert list(cache.iterdir()) == [] and list(here.iterdir()) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "my cache", "old.fits"]
+    left = [path.name for path in set(Path("/tmp").iterdir()) - temporary]
+    assert [name for name in left if name.endswith("map")] == []
 
 
 def test_error_of_certify_forbids_the_delivery(tmp_path, photom_table, good_header, write_table):
@@ -48,6 +51,16 @@ def test_error_of_certify_forbids_the_delivery(tmp_path, photom_table, good_head
     texts = [f.text for f in report.findings if f.code == "certify" and f.severity == "error"]
     assert len(texts) >= 1 and "DETECTOR" in texts[0] and "NRCA1" in texts[0]
     assert not report.deliverable
+
+
+def test_file_that_the_rules_refuse(monkeypatch, old_path):
+    """A file that certify lets pass, but that cannot be inserted into the rules, is an error."""
+    rules = dict(module._MAPPINGS)
+    name = "jwst_niriss_photom_0001.rmap"
+    rules[name] = rules[name].replace("selector = Match({\n})", "selector = UseAfter({\n})")
+    monkeypatch.setattr(module, "_MAPPINGS", rules)
+    (text,) = certify(old_path).errors
+    assert text.startswith("the file cannot be inserted into the rules")
 
 
 def test_crds_that_does_not_run_forbids_the_delivery(monkeypatch, old_path):

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -383,3 +385,14 @@ class Certified:
 
 
 CERTIFIED = Certified()
+
+
+def test_every_code_is_documented():
+    """The page of the checks lists each code that a finding can have."""
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "photom_check.md").read_text()
+    sources = sorted((root / "src" / "soss_photcal_steps" / "photom").glob("check*.py"))
+    text = "".join(path.read_text() for path in sources)
+    codes = set(re.findall(r'(?:error|warning|note)\)?\(\s*"([a-z0-9-]+)"', text))
+    assert len(codes) > 25
+    assert [code for code in sorted(codes) if f"`{code}`" not in page] == []

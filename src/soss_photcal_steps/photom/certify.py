@@ -64,14 +64,28 @@ selector = Match({
 })
 """,
 }
-# Run by the new process: complete the checksums of the mappings, then certify like ``crds``.
+# Run by the new process: complete the checksums of the mappings, certify like the command, and
+# insert the file into the rules.  Certify would do the last by itself, but always in /tmp and
+# under the same name, where it meets other users and other checks.
 _PROGRAM = """
 import glob, os, sys
+from crds.refactoring import refactor
 from crds.refactoring.checksum import update_checksum
-for name in glob.glob(os.path.join(os.environ["CRDS_PATH"], "mappings", "jwst", "*")):
+mappings = os.path.join(os.environ["CRDS_PATH"], "mappings", "jwst")
+for name in glob.glob(os.path.join(mappings, "*")):
     update_checksum(name)
 from crds.certify.certify import CertifyScript
-sys.exit(min(int(CertifyScript(["crds.certify", sys.argv[1]])()), 100))
+errors = CertifyScript(["crds.certify", "--dont-check-rmap-updates", sys.argv[1]])()
+if not errors:
+    rules = "jwst_niriss_photom_0001.rmap"
+    try:
+        refactor.rmap_insert_references(
+            os.path.join(mappings, rules), os.path.abspath(rules), [sys.argv[1]],
+            observatory="jwst",
+        )
+    except Exception as problem:
+        text = " ".join(str(problem).split())
+        print("CRDS - ERROR - the file cannot be inserted into the rules:", text)
 """
 _MESSAGE = re.compile(r"^CRDS - (ERROR|WARNING) -\s*(.*)$", re.MULTILINE)
 _COUNT = re.compile(r"^CRDS - INFO -\s*(\d+) errors?$", re.MULTILINE)

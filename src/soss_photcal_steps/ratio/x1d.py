@@ -1,0 +1,216 @@
+"""Read the extracted spectra that jwst has written over the years, a few rows at a time.
+
+Two layouts exist.  jwst 1.20 and later write ``TSOMultiSpecModel``: one extension EXTRACT1D
+per order, with one row per integration and one vector per quantity.  Before that it was
+``MultiSpecModel``: one EXTRACT1D per order and integration, with one row per wavelength; the
+oldest call their errors ERROR.  Both are read from the file itself: as data models, a long
+series would take some GB, and importing them a second.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import check_fits
+
+__all__ = ["RawSpectra", "read_header", "read_model", "read_raw"]
+
+_DO_NOT_USE = 1
+# Rows of a table are read this many bytes at a time.
+_CHUNK = 2**23
+_ERROR_NAMES = ("FLUX_ERROR", "ERROR")
+
+
+@dataclass(frozen=True)
+class RawSpectra:
+    """Spectra of one order as they are in a file; shape (n_integrations, n_wavelengths).
+
+    Attributes
+    ----------
+    order : int
+        Spectral order.
+    integrations : ndarray of int
+        Numbers of the integrations; 0 where the file does not say.
+    wavelength : ndarray
+        Wavelength, um; as in the file, usually falling.
+    flux, error : ndarray
+        Flux and its error, in `unit`.
+    bad : ndarray of bool
+        Values that are not to be used.
+    unit : str
+        Unit of the flux as the file says, empty if it does not.
+    """
+
+    order: int
+    integrations: np.ndarray
+    wavelength: np.ndarray
+    flux: np.ndarray
+    error: np.ndarray
+    bad: np.ndarray
+    unit: str
+
+
+def read_header(path: str | os.PathLike[str]) -> fits.Header:
+    """Read the primary header.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    astropy.io.fits.Header
+        The header.
+
+    Raises
+    ------
+    SossInputError
+        If the file is missing, truncated, or not FITS.
+    """
+    check_fits(path)
+    with fits.open(path, memmap=True) as hdus:
+        return hdus[0].header.copy()
+
+
+def read_raw(path: str | os.PathLike[str]) -> Iterator[RawSpectra]:
+    """Read all spectra of a file.
+
+    Parameters
+    ----------
+    path : path
+        An x1d or x1dints file.
+
+    Yields
+    ------
+    RawSpectra
+        One per extension, in the order of the file.
+
+    Raises
+    ------
+    SossInputError
+        If the file is missing, truncated, not FITS, or holds no extracted spectra.
+    """
+    check_fits(path)
+    with fits.open(path, memmap=True) as hdus, open(path, "rb") as stream:
+        tables = [hdu for hdu in hdus if hdu.name == "EXTRACT1D"]
+        if not tables:
+            raise SossInputError(
+                f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
+            )
+        for hdu in tables:
+            yield _read_table(hdu, stream, os.fspath(path))
+
+
+def read_model(model: Any) -> Iterator[RawSpectra]:
+    """Read all spectra of a data model that is in memory.
+
+    Parameters
+    ----------
+    model : MultiSpecModel or TSOMultiSpecModel
+        The model.
+
+    Yields
+    ------
+    RawSpectra
+        One per entry of ``model.spec``.
+
+    Raises
+    ------
+    SossInputError
+        If the model holds no spectra, or one of them no order.
+    """
+    name = model.meta.filename or type(model).__name__
+    if not model.hasattr("spec") or len(model.spec) == 0:
+        raise SossInputError(f"{name} holds no extracted spectra.")
+    for spec in model.spec:
+        table = spec.spec_table
+        columns = getattr(table, "columns", None)
+        units = {} if columns is None else {c.name.upper(): c.unit or "" for c in columns}
+        arrays = {key.upper(): np.asarray(table[key]) for key in table.dtype.names}
+        number = getattr(spec, "int_num", None)
+        yield _make(arrays, units, spec.spectral_order, number, name)
+
+
+def _read_table(hdu: fits.BinTableHDU, stream: Any, path: str) -> RawSpectra:
+    columns = {column.name.upper(): column for column in hdu.columns}
+    error = next((name for name in _ERROR_NAMES if name in columns), None)
+    wanted = ["WAVELENGTH", "FLUX", error, "DQ", "NPIXELS", "INT_NUM", "N_ALONGDISP"]
+    dtype = hdu.columns.dtype.newbyteorder(">")
+    fields = {name.upper(): name for name in dtype.names or ()}
+    present = [name for name in wanted if name is not None and name in fields]
+    n_rows = int(hdu.header["NAXIS2"])
+    if dtype.itemsize != int(hdu.header["NAXIS1"]):
+        raise SossInputError(f"The table EXTRACT1D of {path} has a layout that is not known.")
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in present}
+    stream.seek(hdu.fileinfo()["datLoc"])
+    step = max(1, _CHUNK // max(dtype.itemsize, 1))
+    for start in range(0, n_rows, step):
+        count = min(step, n_rows - start)
+        rows = np.frombuffer(stream.read(count * dtype.itemsize), dtype, count)
+        for name in present:
+            # A copy in the byte order of this machine; the rows themselves are dropped.
+            field = rows[fields[name]]
+            parts[name].append(field.astype(field.dtype.newbyteorder("=")))
+    arrays = {}
+    for name in present:
+        empty = np.zeros(0, dtype[fields[name]].base.newbyteorder("="))
+        array = np.concatenate(parts[name]) if parts[name] else empty
+        zero = columns[name].bzero
+        arrays[name] = array.astype(np.int64) + int(zero) if zero else array
+    units = {name: column.unit or "" for name, column in columns.items()}
+    return _make(arrays, units, hdu.header.get("SPORDER"), hdu.header.get("INT_NUM"), path)
+
+
+def _make(
+    arrays: dict[str, np.ndarray], units: dict[str, str], order: Any, number: Any, name: str
+) -> RawSpectra:
+    """Bring a table of either layout to one form."""
+    if isinstance(order, bool) or not isinstance(order, int | np.integer) or order < 1:
+        raise SossInputError(f"A spectrum of {name} does not say of which order it is (SPORDER).")
+    for column in ("WAVELENGTH", "FLUX"):
+        if column not in arrays:
+            raise SossInputError(f"The spectra of order {order} of {name} have no {column}.")
+    wavelength = np.asarray(arrays["WAVELENGTH"], float)
+    vectors = wavelength.ndim == 2
+    if not vectors:
+        wavelength = wavelength[None]
+    shape = wavelength.shape
+
+    def get(column: str, default: float) -> np.ndarray:
+        array = arrays.get(column)
+        if array is None:
+            return np.full(shape, default)
+        array = array if vectors else array[None]
+        if array.shape != shape:
+            raise SossInputError(
+                f"{column} of order {order} of {name} has the shape {array.shape}, "
+                f"WAVELENGTH {shape}."
+            )
+        return array
+
+    flux = np.array(get("FLUX", np.nan), float)
+    error_name = next((key for key in _ERROR_NAMES if key in arrays), "FLUX_ERROR")
+    error = np.array(get(error_name, np.nan), float)
+    # A flux of exactly 0 is what the photom step leaves where it has no response.
+    bad = ~np.isfinite(flux) | (flux == 0) | ~np.isfinite(wavelength) | (wavelength <= 0)
+    bad |= get("NPIXELS", 1.0) == 0
+    bad |= (get("DQ", 0).astype(np.int64) & _DO_NOT_USE) != 0
+    if vectors and "N_ALONGDISP" in arrays:
+        length = np.asarray(arrays["N_ALONGDISP"]).reshape(-1, 1)
+        bad |= np.arange(shape[1]) >= length
+    integrations = np.zeros(shape[0], int)
+    if vectors and "INT_NUM" in arrays:
+        integrations = np.asarray(arrays["INT_NUM"], int).reshape(-1)
+    elif isinstance(number, int | np.integer) and not isinstance(number, bool) and number > 0:
+        integrations = np.full(shape[0], int(number))
+    return RawSpectra(
+        int(order), integrations, wavelength, flux, error, bad, units.get("FLUX", "").strip()
+    )

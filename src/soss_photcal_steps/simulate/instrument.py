@@ -24,12 +24,22 @@ from scipy.interpolate import PchipInterpolator
 
 from soss_photcal_steps.errors import SossInputError
 
-__all__ = ["APERTURE_WIDTH", "PHOTMJ", "filed_error", "response", "wavelength_range"]
+__all__ = [
+    "APERTURE_WIDTH",
+    "EXTRACTED_COLUMNS",
+    "PHOTMJ",
+    "filed_error",
+    "response",
+    "wavelength_range",
+]
 
 #: Common factor of the response, MJy/(DN/s): 5.1416595e-05 Jy/(DN/s) in the in-flight file.
 PHOTMJ = 5.1416595e-11
 #: Width of the box that the response is for, pixels: the default of ``soss_width`` in jwst.
 APERTURE_WIDTH = 40.0
+#: Columns of each order that the pipeline extracts, counted from column 0: order 2 leaves
+#: SUBSTRIP256 beyond, and order 3 has no wavelengths there.
+EXTRACTED_COLUMNS = {1: 2048, 2: 1783, 3: 800}
 
 # Wavelength in um and response in units of PHOTMJ.
 _RESPONSE = {

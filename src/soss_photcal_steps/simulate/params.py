@@ -67,6 +67,9 @@ class SceneParams:
         Fraction of pixels per integration with a cosmic ray that is left in the data.
     reference_pixels : bool
         Whether there is a border of reference pixels.
+    noise_seed, defects_seed : int or None
+        Seeds of the noise and of the bad pixels, where several exposures shall have the
+        same sky but not the same noise, or the same detector; `seed` if None.
     """
 
     seed: int = 0
@@ -91,6 +94,8 @@ class SceneParams:
     unflagged_pixels: float = 0.002
     cosmic_rays: float = 1e-4
     reference_pixels: bool = True
+    noise_seed: int | None = None
+    defects_seed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,10 @@ _F277W_BACKGROUND = 0.25
 _STREAMS = {"background": 1, "wings": 2, "field": 3, "defects": 4, "star": 5, "noise": 6}
 
 
+def _generator(seed: int, stream: str, *numbers: int) -> np.random.Generator:
+    return np.random.default_rng([seed, _STREAMS[stream], *numbers])
+
+
 @dataclass(frozen=True)
 class Integration:
     """One integration; arrays of shape (ny, nx), float32 except the uint32 `dq`.
@@ -125,7 +129,7 @@ class Exposure:
         image += np.float32(t.star_factors[i]) * t.star
         image += t.field
         sci, var_poisson, var_rnoise = expose(
-            np.random.default_rng([p.seed, _STREAMS["noise"], i]),
+            _generator(p.seed if p.noise_seed is None else p.noise_seed, "noise", i),
             image,
             self.defects,
             read_noise=self.read_noise,
@@ -194,7 +198,7 @@ def _draw_background(
     params: SceneParams, library: TemplateLibrary, rows: np.ndarray
 ) -> tuple[np.ndarray, int | None, np.ndarray, float, float]:
     """Draw template, index, weights and the two scales."""
-    rng = np.random.default_rng([params.seed, _STREAMS["background"]])
+    rng = _generator(params.seed, "background")
     templates = library.cut(params.subarray)
     weights = np.zeros(len(templates))
     index = int(rng.integers(len(templates)))
@@ -275,22 +279,20 @@ def make_exposure(
     place = np.arange(params.nints) - (params.nints - 1) / 2
     drift = params.background_drift / 100 * place / max(params.nints - 1, 1)
 
-    rng = np.random.default_rng([params.seed, _STREAMS["star"]])
+    rng = _generator(params.seed, "star")
     depths = rng.uniform(0.02, 0.2, 9)
     star_factors = 1 + params.star_scatter * rng.normal(size=params.nints)
-    wing = draw_wing(params.wings, np.random.default_rng([params.seed, _STREAMS["wings"]]))
+    wing = draw_wing(params.wings, _generator(params.seed, "wings"))
     star = star_image(params, rows, wing, depths, light)
 
     if sources is None:
-        sources = draw_field(
-            params.contamination, np.random.default_rng([params.seed, _STREAMS["field"]]), rows
-        )
+        sources = draw_field(params.contamination, _generator(params.seed, "field"), rows)
     field = field_image(sources, rows, params.pwcpos)
     if params.filter == "F277W":
         field *= 0.3
 
     defects = draw_defects(
-        np.random.default_rng([params.seed, _STREAMS["defects"]]),
+        _generator(params.seed if params.defects_seed is None else params.defects_seed, "defects"),
         background.shape,
         params.subarray,
         params.bad_pixels,

@@ -31,8 +31,9 @@ __all__ = ["PRIOR_INTEGRATIONS", "MeanSpectrum", "mean_spectra", "mean_spectrum"
 
 #: The quoted errors count as much as the scatter of this many integrations.
 PRIOR_INTEGRATIONS = 10
-# Wavelengths that tell the level of the scatter relative to the quoted errors.
-_WINDOW = 101
+# Wavelengths, times degrees of freedom of each, that tell the level of the scatter relative to
+# the quoted errors; and the fewest wavelengths.
+_WINDOW = (601, 101)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class MeanSpectrum:
 
 @lru_cache
 def _clipped_deviation(sigma: float) -> float:
-    """Standard deviation of a normal distribution of unit width after clipping to the end."""
+    """Give the standard deviation of a unit normal distribution after clipping to the end."""
     if not np.isfinite(sigma):
         return 1.0
     from scipy.special import erf
@@ -155,7 +156,8 @@ def _single_variance(squares: np.ndarray, n_used: np.ndarray, quoted: np.ndarray
         typical = (1 - 2 / (9 * np.maximum(free, 1))) ** 3
         ratio = np.where(several, scatter / np.where(several, quoted * typical, 1.0), np.nan)
         places = np.flatnonzero(several)
-        smooth = median_filter(ratio[places], min(_WINDOW, len(places)), mode="nearest")
+        width = max(_WINDOW[0] // int(np.median(free[places])), _WINDOW[1])
+        smooth = median_filter(ratio[places], min(width, len(places)), mode="nearest")
         level = np.interp(np.arange(len(squares)), places, smooth)
     prior = quoted * level
     moderated = (PRIOR_INTEGRATIONS * prior + squares) / (PRIOR_INTEGRATIONS + free)

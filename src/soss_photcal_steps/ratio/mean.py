@@ -157,7 +157,7 @@ def _single_variance(squares: np.ndarray, n_used: np.ndarray, quoted: np.ndarray
         ratio = np.where(several, scatter / np.where(several, quoted * typical, 1.0), np.nan)
         places = np.flatnonzero(several)
         width = max(_WINDOW[0] // int(np.median(free[places])), _WINDOW[1])
-        smooth = median_filter(ratio[places], min(width, len(places)), mode="nearest")
+        smooth = median_filter(ratio[places], min(width, len(places)), mode="reflect")
         level = np.interp(np.arange(len(squares)), places, smooth)
     prior = quoted * level
     moderated = (PRIOR_INTEGRATIONS * prior + squares) / (PRIOR_INTEGRATIONS + free)

@@ -43,7 +43,6 @@ def trace_profile(
     order: int,
     pwcpos: float = PWCPOS_COMMANDED,
     subarray: str = "SUBSTRIP256",
-    reach: float | None = None,
 ) -> np.ndarray:
     """Light across the trace of one order as the simulator makes it with its nominal wings.
 
@@ -55,9 +54,6 @@ def trace_profile(
         Angle of the pupil wheel, degrees.
     subarray : str, optional
         Rows that the profile covers: ``SUBSTRIP256``, ``SUBSTRIP96`` or ``FULL``.
-    reach : float, optional
-        Distance from the trace beyond which the profile is zero, pixels; without limit if not
-        given.
 
     Returns
     -------
@@ -72,8 +68,6 @@ def trace_profile(
     one = np.ones(columns.size)
     image = core_image(order, one, centre, columns, int(rows[0]), rows.size)
     image += wing_image(one, centre, columns, rows, Wing())
-    if reach is not None:
-        image[np.abs(rows[:, None] - centre) > reach] = 0.0
     return image
 
 

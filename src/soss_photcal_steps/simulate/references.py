@@ -78,9 +78,11 @@ _TITLES = {
 # order 3 has no wavelengths beyond.
 _CUTOFF = {1: 2048, 2: 1783, 3: 800}
 _SHORT_CUTOFF = {1: 0.77, 2: 0.58, 3: 0.58}
-# Orders 2 and 3 are modelled to this distance from their traces, pixels.  ATOCA makes its first
-# estimate from pixels where order 2 is below 1e-4; with all of its wings none would be left.
-_FAINT_REACH = 25.0
+# ATOCA makes its first estimate of the spectrum from pixels of order 1 where the profile of
+# order 2 is below 1e-4.  The wings are above that to 100 pixels from the trace, which would
+# leave no pixel longward of 1.4 um; so they are kept below it outside of the aperture.
+_WING_LIMIT = 0.99e-4
+_WING_START = 25.0
 # Numbers of wavelengths in the real photom file of 2023-03-22, and length of its arrays.
 _PHOTOM_SIZES = {("CLEAR", 1): 2425, ("CLEAR", 2): 2276, ("CLEAR", 3): 1731, ("F277W", 1): 979}
 _PHOTOM_WIDTH = 5000
@@ -294,13 +296,10 @@ def _throughput(order: int, pwcpos: float) -> tuple[np.ndarray, np.ndarray]:
     ATOCA models the light of a column as F_lambda * throughput * lambda * d(lambda), which
     is to be the flux F_nu over the conversion, and F_nu goes as F_lambda * lambda^2.
     """
-    columns = np.arange(-20.0, DETECTOR_SIZE + 20.0)
+    # jwst sets the two ends to zero, so they have to lie outside of the detector.
+    columns = np.arange(DETECTOR_SIZE + 19.0, -21.0, -1.0)
     wave = wavelengths(order, columns, pwcpos)
-    step = np.abs(np.gradient(wave))
-    low, high = instrument.wavelength_range(order)
-    ok = (wave >= low) & (wave <= high)
-    wave, step = wave[ok][::-1], step[ok][::-1]
-    return wave, wave / (instrument.response(order, wave) * step)
+    return wave, wave / (instrument.response(order, wave) * np.abs(np.gradient(wave)))
 
 
 def _wavelength_polynomial(order: int, absolute: bool) -> tuple[list[float], list[list[float]]]:
@@ -369,13 +368,17 @@ def _pastasoss(pwcpos: float, absolute: bool) -> Any:
 
 def _specprofile(pwcpos: float, subarray: str) -> Any:
     """Make the profiles, normalized to the light within the pipeline's box."""
+    span = subarray_rows(subarray)
+    rows = np.arange(span.start, span.stop)[:, None] - SUBSTRIP256_FIRST_ROW
     model = datamodels.SpecProfileModel()
     model.meta.instrument.filter = "CLEAR"
     _set_subarray(model, subarray)
     for order in ORDERS:
-        reach = None if order == 1 else _FAINT_REACH
-        share = aperture_share(order, instrument.APERTURE_WIDTH, pwcpos)
-        image = trace_profile(order, pwcpos, subarray, reach) / share
+        image = trace_profile(order, pwcpos, subarray)
+        image /= aperture_share(order, instrument.APERTURE_WIDTH, pwcpos)
+        if order == 2:
+            far = np.abs(rows - trace_positions(order, pwcpos)) > _WING_START
+            image[far] = np.minimum(image[far], _WING_LIMIT)
         model.profile.append(
             {"order": order, "oversampling": 1, "padding": 0, "data": image.astype(np.float32)}
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
 
@@ -40,7 +41,54 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"
     )
     add_check_command(commands)
+    _add_simulate(commands)
     return parser
+
+
+def _add_simulate(commands: Any) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "simulate",
+        help="simulate observations of standard stars, with references and a CRDS cache",
+        description="Simulate observations of photometric standards with known spectra, "
+        "backgrounds and contamination, and write them as rate and rateints files with their "
+        "truth, together with all references that calwebb_spec2 needs and a small CRDS cache "
+        "that serves them without a network. The standard output is the environment for that "
+        'cache, so that eval "$(soss-photcal simulate DIR --small)" sets it; all else goes to '
+        "the standard error.",
+    )
+    parser.add_argument("directory", help="folder to be made; it must be empty or not exist")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--small", dest="kind", action="store_const", const="small",
+        help="four short observations of three stars: the same as --kind small",
+    )  # fmt: skip
+    kind.add_argument(
+        "--kind", choices=("small", "standards", "report"), default="standards",
+        help="small; standards: one observation for each of the eight curves of the report "
+        "JWST-STScI-009248; report: all 33 observations of its Table 3 (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-nints", type=int, default=2, metavar="N",
+        help="at most so many integrations of each observation (default: %(default)s); one takes "
+        "10.5 MB on disk",
+    )  # fmt: skip
+    parser.add_argument(
+        "--photom", choices=("filed", "true"), default="filed",
+        help="photom file with the known error that a calibration is to find, or without "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calspec", action="append", default=[], metavar="STAR=FILE",
+        help="take the spectrum of a standard from a CALSPEC file, as in p330e=p330e_mod_008.fits; "
+        "may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="store_true",
+        help="replace an earlier simulation in DIRECTORY; other files are never touched",
+    )  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,6 +112,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status, text = run_check(options)
             print(text)
             return status
+        if options.command == "simulate":
+            from soss_photcal_steps.simulate.command import run_simulate
+
+            print(run_simulate(options))
+            return 0
         from soss_photcal_steps.demo import run_demo
 
         return run_demo(options.directory, n_integrations=options.nints, seed=options.seed)

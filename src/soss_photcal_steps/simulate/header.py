@@ -12,7 +12,7 @@ from astropy.time import Time
 from soss_photcal_steps.simulate.params import SceneParams
 from soss_photcal_steps.trace import DETECTOR_SIZE, subarray_rows
 
-__all__ = ["ExposureHeader", "Timed", "int_times", "set_meta"]
+__all__ = ["ExposureHeader", "Timed", "int_times", "set_image_meta", "set_meta"]
 
 _DAY = 86400.0
 _EPOCH_MJD = 51544.5
@@ -94,7 +94,7 @@ def set_meta(
     last: int,
     segment: tuple[int, int],
 ) -> None:
-    """Fill the metadata of a rate model, in place.
+    """Fill the metadata that images and spectra have, in place.
 
     Parameters
     ----------
@@ -134,7 +134,6 @@ def set_meta(
     meta.target.proper_motion_epoch = "2000.0"
     meta.target.type = "FIXED"
     meta.target.source_type_apt = "POINT"
-    meta.target.source_type = "POINT"
 
     meta.observation.date = start.isot.split("T")[0]
     meta.observation.time = start.isot.split("T")[1]
@@ -179,8 +178,6 @@ def set_meta(
     meta.exposure.start_time = header.start_mjd
     meta.exposure.mid_time = header.start_mjd + 0.5 * cadence * p.nints / _DAY
     meta.exposure.end_time = header.start_mjd + cadence * p.nints / _DAY
-    meta.exposure.gain_factor = 1.0
-
     meta.subarray.name = p.subarray
     meta.subarray.xstart = 1
     meta.subarray.ystart = span.start + 1
@@ -190,15 +187,29 @@ def set_meta(
     meta.subarray.slowaxis = -1
     meta.aperture.name = f"NIS_{p.subarray}"
     meta.aperture.pps_name = f"NIS_{p.subarray}"
-    meta.wcsinfo.ra_ref, meta.wcsinfo.dec_ref = ra, dec
+    for step in ("dq_init", "saturation", "superbias", "linearity", "jump", "ramp_fit"):
+        setattr(meta.cal_step, step, "COMPLETE")
+
+
+def set_image_meta(meta: Any, header: ExposureHeader) -> None:
+    """Fill the metadata that only images have, in place.
+
+    Parameters
+    ----------
+    meta : stdatamodels.ObjectNode
+        The ``meta`` of a rate model.
+    header : ExposureHeader
+        Has the position.
+    """
+    meta.exposure.gain_factor = 1.0
+    meta.target.source_type = "POINT"
+    meta.wcsinfo.ra_ref, meta.wcsinfo.dec_ref = _position(header)
     meta.wcsinfo.roll_ref = 90.0
     meta.wcsinfo.v2_ref = -290.1
     meta.wcsinfo.v3_ref = -697.5
     meta.wcsinfo.v3yangle = 0.01
     meta.wcsinfo.vparity = -1
     meta.wcsinfo.wcsaxes = 3
-    for step in ("dq_init", "saturation", "superbias", "linearity", "jump", "ramp_fit"):
-        setattr(meta.cal_step, step, "COMPLETE")
     meta.bunit_data = "DN/s"
     meta.bunit_err = "DN/s"
 

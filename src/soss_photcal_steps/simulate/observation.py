@@ -360,7 +360,7 @@ def background_plan(plan: ObservationPlan, *, nints: int = 2) -> ObservationPlan
     """
     if plan.background_observation is None:
         raise SossInputError(f"{plan.root} has no dedicated background.")
-    later = Time(plan.start, format="isot", scale="utc") + 1 / 24
+    later = Time(Time(plan.start, format="isot").mjd + 1 / 24, format="mjd")
     return replace(
         plan,
         star=None,

@@ -16,7 +16,12 @@ from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.simulate.header import ExposureHeader, int_times, set_meta
+from soss_photcal_steps.simulate.header import (
+    ExposureHeader,
+    int_times,
+    set_image_meta,
+    set_meta,
+)
 from soss_photcal_steps.simulate.library import TemplateLibrary
 from soss_photcal_steps.simulate.scene import Exposure, Integration, Scene
 from soss_photcal_steps.trace import DETECTOR_SIZE, subarray_rows
@@ -96,6 +101,7 @@ def write_rateints(
         pattern.parent.mkdir()
         model = datamodels.CubeModel((1, ny, nx))
         set_meta(model.meta, exposure, header, first, last, segment)
+        set_image_meta(model.meta, header)
         model.dq = np.zeros((1, ny, nx), dtype=np.uint32)
         for name in ("err", "var_poisson", "var_rnoise"):
             setattr(model, name, np.zeros((1, ny, nx), dtype=np.float32))
@@ -187,6 +193,7 @@ def write_rate(
             total += getattr(one, name)
     model = datamodels.ImageModel((ny, nx))
     set_meta(model.meta, exposure, header, 0, nints, (1, 1))
+    set_image_meta(model.meta, header)
     model.data = (sums["sci"] / nints).astype(np.float32)
     model.var_poisson = (sums["var_poisson"] / nints**2).astype(np.float32)
     model.var_rnoise = (sums["var_rnoise"] / nints**2).astype(np.float32)

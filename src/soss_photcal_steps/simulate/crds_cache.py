@@ -26,6 +26,7 @@ from pathlib import Path
 import asdf
 from astropy.io import fits
 from crds.core import rmap
+from crds.core.exceptions import CrdsError
 from crds.refactoring import refactor
 
 from soss_photcal_steps.errors import SossInputError
@@ -203,7 +204,7 @@ def insert_reference(cache: CrdsCache, file: str | Path) -> CrdsCache:
 
     The file is copied under the next free name.  Its header decides which data get it: those
     from its use-after date on, until a later file takes over.  The old context stays as it
-    was.
+    was.  A background file serves the subarray in its header only.
 
     Parameters
     ----------
@@ -232,11 +233,15 @@ def insert_reference(cache: CrdsCache, file: str | Path) -> CrdsCache:
     with atomic_path(reference) as temporary:
         shutil.copyfile(file, temporary)
     rules = _next_name(cache.mappings, f"jwst_niriss_{kind}_", ".rmap")
-    with atomic_path(rules) as temporary, _calm_crds():
-        refactor.rmap_insert_references(
-            str(rmap_old), temporary, [str(reference)], observatory="jwst"
-        )
-        _complete(temporary, derived_from=rmap_name)
+    try:
+        with atomic_path(rules) as temporary, _calm_crds():
+            refactor.rmap_insert_references(
+                str(rmap_old), temporary, [str(reference)], observatory="jwst"
+            )
+            _complete(temporary, derived_from=rmap_name)
+    except CrdsError as error:
+        reference.unlink()
+        raise SossInputError(f"crds cannot insert {file}: {_first_line(error)}") from error
     imap = _next_name(cache.mappings, "jwst_niriss_", ".imap")
     _derive(cache, imap_name, imap, rmap_name, rules.name)
     pmap = _next_name(cache.mappings, "jwst_", ".pmap")
@@ -244,6 +249,10 @@ def insert_reference(cache: CrdsCache, file: str | Path) -> CrdsCache:
     new = CrdsCache(cache.folder, pmap.name)
     _write_config(new)
     return new
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _check_kind(kind: str, file: Path | None = None) -> None:
@@ -288,28 +297,35 @@ def _place(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def _case(kind: str, subarray: str) -> str:
+    """Write what data have to match to get a reference, as it stands in its rules."""
+    values = {_EXP_TYPE: "NIS_SOSS", _SUBARRAY: subarray, _DETECTOR: "NIS"}
+    match = tuple(values[key] for key in _MATCH_KEYS[kind])
+    # A single key is written as a plain string.
+    return repr(match if len(match) > 1 else match[0])
+
+
 def _write_rules(cache: CrdsCache, kind: str, files: list[Path]) -> None:
     """Put files of one type into the cache and write the rules that select them."""
     cases: dict[str, dict[str, str]] = {}
     for file in files:
         header = _header(file)
         subarray = str(header.get("SUBARRAY", "N/A"))
+        subarrays = [subarray]
         if kind == "bkg" and subarray == "SUBSTRIP256":
             # The pipeline cuts the templates for SUBSTRIP96 from those of 256 rows.
-            subarray = "SUBSTRIP256|SUBSTRIP96"
-        values = {_EXP_TYPE: "NIS_SOSS", _SUBARRAY: subarray, _DETECTOR: "NIS"}
-        # A match of one key is written as a plain string.
-        match = tuple(values[key] for key in _MATCH_KEYS[kind])
-        case = repr(match if len(match) > 1 else match[0])
+            subarrays.append("SUBSTRIP96")
         date = str(header["USEAFTER"]).replace("T", " ")[:19]
-        if date in cases.setdefault(case, {}):
+        dates = [cases.setdefault(_case(kind, name), {}) for name in subarrays]
+        if date in dates[0]:
             continue
         target = _next_name(cache.references, f"jwst_niriss_{kind}_", file.suffix)
         _place(file, target)
-        cases[case][date] = target.name
+        for files_by_date in dates:
+            files_by_date.setdefault(date, target.name)
     lines = [f"    {case} : 'N/A',\n" for case in _FIXED_CASES.get(kind, ()) if case not in cases]
-    for case, dates in cases.items():
-        entries = "".join(f"        {date!r} : {name!r},\n" for date, name in dates.items())
+    for case, files_by_date in cases.items():
+        entries = "".join(f"        {date!r} : {name!r},\n" for date, name in files_by_date.items())
         lines.append(f"    {case} : UseAfter({{\n{entries}    }}),\n")
     _write_mapping(
         cache, f"jwst_niriss_{kind}_{_FIRST}.rmap", "Match({\n" + "".join(lines) + "})",

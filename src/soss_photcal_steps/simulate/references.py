@@ -11,6 +11,13 @@ nominal wings, throughputs and photometric conversion those of
   have the width of the diffraction, 0.2 to 0.6 pixels, as real ones do.  Spectral lines as the
   simulator makes them, with a sigma of 0.0022 um, change by less than 2 per cent of their depth.
 * ``specprofile`` is for one angle of the pupil wheel; jwst does not turn it.
+
+With these references ATOCA runs at the defaults of jwst, with its own choice of the Tikhonov
+factors.  Only ``soss_rtol`` should be 1e-3 instead of 1e-4: the first estimate of the spectrum
+has noise of some 1e-3 per pixel, and at 1e-4 the wavelength grid is refined until it follows
+that noise, twice the points for five times the time.  ``soss_n_os`` is to stay at 2: at 1 the
+edges of the grid fall on those of the pixels, and the model of order 2 fails in the column where
+the joint fit of orders 1 and 2 ends.
 """
 
 from __future__ import annotations
@@ -272,6 +279,7 @@ def _write_specwcs(path: Path, pwcpos: float, useafter: str) -> None:
         "instrument": {"name": "NIRISS", "detector": "NIS"},
         "exposure": {"type": "NIS_SOSS"},
         "filename": path.name,
+        "model_type": "SpecwcsModel",
     }
     with asdf.AsdfFile(tree) as file, atomic_path(path) as temporary:
         file.add_history_entry(_history("specwcs"))

@@ -30,6 +30,7 @@ def get_steps() -> list[tuple[str, str | None, bool]]:
             False,
         ),
         ("soss_photcal_steps.pipeline.SossSpec2Pipeline", "soss_spec2", True),
+        ("soss_photcal_steps.ratio.ratio_step.SossRatioStep", "soss_ratio", False),
     ]
 
 

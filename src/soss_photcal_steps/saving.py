@@ -21,7 +21,14 @@ __all__ = ["NEW_SUFFIXES", "SavingStep"]
 log = logging.getLogger(__name__)
 
 #: File name endings of this package's products that the jwst pipeline does not know.
-NEW_SUFFIXES = ("sossbkg", "sossbkgints", "sossmask")
+NEW_SUFFIXES = (
+    "sossbkg",
+    "sossbkgints",
+    "sossmask",
+    "sossratio",
+    "sossspectra",
+    "sosscorr",
+)
 _NEW_SUFFIX = re.compile(rf"(?P<root>.+)(?P<separator>[_-])(?:{'|'.join(NEW_SUFFIXES)})")
 
 

@@ -149,6 +149,7 @@ def write_crds_cache(folder: str | Path, *packs: Mapping[str, Path]) -> CrdsCach
     for pack in packs:
         for kind in pack:
             _check_kind(kind)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     # All is made beside its final place, so that a cache is either whole or not there.
     with atomic_path(folder) as temporary:
         cache = CrdsCache(Path(temporary), f"jwst_{_FIRST}.pmap")

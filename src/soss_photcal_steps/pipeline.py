@@ -195,8 +195,7 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
         Returns
         -------
         configobj.ConfigObj
-            The parameters.  Those of ``bkg_subtract``, and whether ``pixel_replace`` is
-            skipped, are left out.
+            The parameters, without those of ``bkg_subtract``, and with ``pixel_replace`` on.
         """
         dataset = _for_crds(dataset)
         if dataset is None:
@@ -210,12 +209,13 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
                     crds_reason(error, messages),
                 )
                 return cls._empty_config()
-        steps = config.get("steps", {})
+        steps = config.setdefault("steps", {})
         dropped = dict(steps.pop("bkg_subtract", {}))
         dropped = {name: dropped[name] for name in dropped if name not in ("name", "class")}
         if dropped:
             log.info("Parameters of bkg_subtract in CRDS that are not used here: %s", dropped)
-        steps.get("pixel_replace", {}).pop("skip", None)
+        # Said here as well, because what CRDS gives is validated by the step's own default.
+        steps.setdefault("pixel_replace", {})["skip"] = False
         return config
 
     def run(self, *args: Any) -> Any:
@@ -306,11 +306,13 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
             for kind in kinds:
                 problem = _problem(step, product.science, kind)
                 if problem:
-                    missing.append(f"--steps.{name}.override_{kind}=FILE ({problem})")
+                    missing.append(
+                        f"{kind} ({problem}; give it with --steps.{name}.override_{kind}=FILE)"
+                    )
         if missing:
             raise SossInputError(
-                f"No reference for {info.name}: {len(missing)} needed file(s) are missing in the "
-                f"CRDS context {_jwst.crds_context()}; give {', '.join(missing)}."
+                f"{info.name} needs references that the CRDS context {_jwst.crds_context()} does "
+                f"not give: {', '.join(missing)}."
             )
 
     def load_as_level2_asn(self, obj: Any) -> Any:
@@ -450,7 +452,8 @@ def _problem(step: Any, exposure: Any, kind: str) -> str:
         except OSError as error:
             return f"{override or kind}: {error.strerror or error}"
         except (Exception, SystemExit) as error:  # noqa: BLE001 (crds raises anything here)
-            return f"{kind}: {crds_reason(error, messages)}"
+            # The reason comes after a repetition of what was looked for.
+            return crds_reason(error, messages).rpartition("  =   ")[2]
     none = isinstance(reference, str) and reference in ("", "N/A")
     wanted = override is None or kind not in _MAY_BE_NA
-    return f"{kind}: N/A" if none and wanted else ""
+    return "N/A" if none and wanted else ""

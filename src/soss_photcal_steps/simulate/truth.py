@@ -90,7 +90,18 @@ class OrderTruth:
         This is the filed error, times the error of the star's model, the loss of throughput
         and the share of the light inside the subarray.
         """
-        return self.counts * self.inside * self.response * self.filed_error / self.model_flux
+        return self._ratio(self.counts * self.inside)
+
+    @property
+    def expected_box_ratio(self) -> np.ndarray:
+        """Ratio that a sum over the aperture finds: other orders and sources are in it too.
+
+        The background is taken as subtracted perfectly.
+        """
+        return self._ratio(self.counts * self.inside + self.neighbours + self.contamination)
+
+    def _ratio(self, counts: np.ndarray) -> np.ndarray:
+        return counts * self.response * self.filed_error / self.model_flux
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def test_bins_without_enough_values():
 @pytest.mark.parametrize(("ratio", "width"), [(np.ones(3), 0.1), (np.ones(501), 0.0)])
 def test_bins_refuse_what_makes_no_sense(ratio, width):
     """Arrays of unlike shape, and bins without a width, are errors."""
-    with pytest.raises(ValueError, match="differ|width"):
+    with pytest.raises(ValueError, match=r"differ|width"):
         ratio_bins(WAVELENGTH, ratio, width)
 
 

@@ -108,8 +108,8 @@ def ratio_bins(
         if values.size >= least:
             low, middle, high = np.percentile(values, [16, 50, 84])
             rows.append((index * width, (index + 1) * width, middle, low, high, values.size))
-    columns = np.array(rows, dtype=float).reshape(-1, 6).T
-    return RatioBins(*columns[:5], columns[5].astype(int))
+    start, stop, middle, low, high, count = np.array(rows, dtype=float).reshape(-1, 6).T
+    return RatioBins(start, stop, middle, low, high, count.astype(int))
 
 
 def closure_figure(
@@ -173,5 +173,6 @@ def closure_figure(
     )
     for axis in (upper, lower):
         axis.grid(alpha=0.3)
-        axis.legend(fontsize="small", ncols=2)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize="small", ncols=2)
     return figure

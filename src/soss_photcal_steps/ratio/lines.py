@@ -59,7 +59,7 @@ def line_mask(
         Wavelengths, shape (n,), um.
     windows : mapping of str to float
         Half width of the windows by series, as a fraction of the wavelength.  The windows of
-        higher lines are narrower: their spacing shrinks, and so do they, to 0.6 of it.
+        higher lines are narrower: their spacing shrinks, and so do they, to 0.35 of it.
     highest_level : int, optional
         Upper level of the last line that is marked; those beyond merge into the limit.
 
@@ -74,7 +74,7 @@ def line_mask(
         lower, bit = SERIES[series]
         lines = hydrogen_lines(0.0, np.inf)[series][: highest_level - lower]
         spacing = np.abs(np.diff(lines, append=2 * lines[-1] - lines[-2]))
-        half = np.minimum(fraction * lines, 0.6 * spacing)
+        half = np.minimum(fraction * lines, 0.35 * spacing)
         near = (np.abs(wavelength[:, None] - lines) <= half).any(axis=1)
         bits[near] |= np.uint32(bit)
     return bits

@@ -158,11 +158,7 @@ def test_certify(cache, tmp_path):
 
 
 def test_box_extraction_in_the_real_pipeline(cache, packs, tmp_path):
-    """calwebb_spec2 with the cache alone gives three orders, within 1 per cent of the truth.
-
-    Nothing is overridden and the network is closed.  The photom file is the filed one, so
-    the spectra are to be too high by the filed error.
-    """
+    """calwebb_spec2, with no override and no network, gives truth times filed error to 1%."""
 
     def flux(wave):
         return 2e-7 * (wave / 1.3) ** -1.8

@@ -157,11 +157,7 @@ def test_profile_of_order_2_leaves_pixels_to_the_first_estimate(order_models):
 
 
 def test_forward_model_is_the_simulated_image(order_models):
-    """Profiles, throughputs and wavelengths of orders 1 and 2 together give the simulator's image.
-
-    ATOCA's detector model of a flat spectrum, with no kernel, is compared pixel by pixel along
-    each trace; the common scale is the only freedom.
-    """
+    """ATOCA's model of a flat spectrum is the simulated image, with one scale for both orders."""
     rows = np.arange(256)
     params = SceneParams(star="none", pwcpos=PWCPOS)
     grid = np.linspace(0.60, 2.85, 9000)

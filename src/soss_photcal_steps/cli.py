@@ -57,15 +57,17 @@ def _add_simulate(commands: Any) -> None:
         "the standard error.",
     )
     parser.add_argument("directory", help="folder to be made; it must be empty or not exist")
+    # Two options set it, and argparse takes the default of the first.
+    parser.set_defaults(kind="standards")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
         "--small", dest="kind", action="store_const", const="small",
         help="four short observations of three stars: the same as --kind small",
     )  # fmt: skip
     kind.add_argument(
-        "--kind", choices=("small", "standards", "report"), default="standards",
+        "--kind", choices=("small", "standards", "report"),
         help="small; standards: one observation for each of the eight curves of the report "
-        "JWST-STScI-009248; report: all 33 observations of its Table 3 (default: %(default)s)",
+        "JWST-STScI-009248; report: all 33 observations of its Table 3 (default: standards)",
     )  # fmt: skip
     parser.add_argument(
         "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"

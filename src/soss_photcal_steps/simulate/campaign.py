@@ -225,7 +225,7 @@ def report_campaign(
     seed : int, optional
         Seed of all that is drawn.
     stability : int, optional
-        Only so many of the 25 observations of the stability programs, evenly chosen; all if
+        Only so many of the 26 observations of the stability programs, evenly chosen; all if
         not given.
     max_nints : int, optional
         At most so many integrations of each observation.

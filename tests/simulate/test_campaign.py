@@ -1,8 +1,10 @@
 """Campaigns: what is planned, what is written, and that nothing else is touched."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -311,3 +313,14 @@ def test_plans_that_cannot_be_are_refused(make, message):
     """Each request that makes no sense gives a sentence."""
     with pytest.raises(SossInputError, match=message):
         make()
+
+
+def test_code_of_the_page_runs(capsys):
+    """The code of the campaigns' page runs; its last ratio is that of the filed photom file."""
+    text = (Path(__file__).parents[2] / "docs" / "campaigns.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(block, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert float(lines[-1].split()[-1]) == pytest.approx(0.96, abs=0.03)

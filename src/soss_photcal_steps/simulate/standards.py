@@ -9,9 +9,7 @@ wavelengths; their depths and widths are plausible for the kind of star, not mea
 their widths are at least those that SOSS shows.  Any other spectrum, such as a CALSPEC file, may
 take the place of the embedded one.
 
-Positions and proper motions in declination are those of the table of CALSPEC stars in
-LSSTDESC/getCalspec; motions in right ascension are given for the two stars that move, and are 0
-for the others.
+Positions and proper motions are those of the table of the CALSPEC standards.
 """
 
 from __future__ import annotations
@@ -303,34 +301,34 @@ STANDARDS = {
     for star in (
         StandardStar(
             "BD+60 1753", "BD+60-1753", "bd60d1753", "A1V", 261.21781, 60.43076,
-            (0.0, 0.00376),
+            (0.00489, 0.00376),
             AnalyticSpectrum(
                 (0.4850, 0.4531, 0.3875, 0.3338, 0.3205, 0.2981, 0.2462, 0.2034, 0.1639, 0.1325,
                  0.1064, 0.08328, 0.06697, 0.05588, 0.04949), _A0),
         ),
         StandardStar(
             "2MASS J17430448+6655015", "2MASS-J17430448+6655015", "1743045", "A8III",
-            265.76869, 66.91713, (0.0, -0.00279),
+            265.76869, 66.91713, (0.0011, -0.00279),
             AnalyticSpectrum(
                 (0.01458, 0.01441, 0.01377, 0.01300, 0.01227, 0.01201, 0.01101, 0.009679, 0.008286,
                  0.006787, 0.005543, 0.004404, 0.003487, 0.002895, 0.002568), _A8),
         ),
         StandardStar(
-            "G 191-B2B", "G191-B2B", "g191b2b", "DA.8", 76.37758, 52.83109, (0.01259, -0.09342),
+            "G 191-B2B", "G191-B2B", "g191b2b", "DA.8", 76.37758, 52.83109, (0.0127, -0.09342),
             AnalyticSpectrum(
                 (0.06798, 0.05972, 0.04493, 0.03490, 0.02793, 0.02273, 0.01759, 0.01389, 0.01056,
                  0.007892, 0.006067, 0.004619, 0.003637, 0.002946, 0.002587), _WHITE_DWARF),
         ),
         StandardStar(
             "GSPC P177-D", "GSPC-P177-D", "p177d", "G0V", 239.80658, 47.61164,
-            (0.0, 0.00157),
+            (-0.0079, 0.00157),
             AnalyticSpectrum(
                 (0.01565, 0.01709, 0.01890, 0.01997, 0.02025, 0.02037, 0.01965, 0.01938, 0.01837,
                  0.01615, 0.01326, 0.01080, 0.00861, 0.007184, 0.006371), _SOLAR),
         ),
         StandardStar(
             "GSPC P330-E", "GSPC-P330-E", "p330e", "G2V", 247.89089, 30.14622,
-            (-0.00900, -0.03877),
+            (-0.00899, -0.03877),
             AnalyticSpectrum(
                 (0.02411, 0.02624, 0.02911, 0.03053, 0.03107, 0.03099, 0.03037, 0.02969, 0.02794,
                  0.02465, 0.02013, 0.01606, 0.01302, 0.01085, 0.009625), _SOLAR),

@@ -110,12 +110,7 @@ def test_environment(cache):
 
 
 def test_references_are_selected(cache, packs, tmp_path):
-    """Crds gives each strip its files, N/A for what SOSS does not need, and a photom by date.
-
-    Under the first context the photom file is one for all dates.  Under the context made by
-    the insertion the new one is taken from its use-after date on, and the first context still
-    gives the old one.
-    """
+    """Each strip gets its files, and the new photom file by date in the new context only."""
     new = insert_reference(cache, packs["later"]["photom"])
     assert new.folder == cache.folder and new.context == "jwst_9002.pmap"
     asked = [

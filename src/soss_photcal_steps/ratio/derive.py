@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from soss_photcal_steps.ratio.curve import FitOptions
+from soss_photcal_steps.ratio.curve import fit_curve
 from soss_photcal_steps.ratio.lines import line_mask
 from soss_photcal_steps.ratio.masks import data_mask, interval_mask, known_mask
 from soss_photcal_steps.ratio.mean import MeanSpectrum
+from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.order import Mask, OrderRatio
 from soss_photcal_steps.ratio.sampling import ModelSpectrum, sample_model
-from soss_photcal_steps.ratio.sections import fit_curve
 from soss_photcal_steps.ratio.spectra import FLUX_UNITS
 from soss_photcal_steps.ratio.standards import Interval, KnownObservation
 

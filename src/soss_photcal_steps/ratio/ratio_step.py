@@ -10,7 +10,6 @@ from typing import Any
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossRatioModel
 from soss_photcal_steps.ratio import product
-from soss_photcal_steps.ratio.curve import FitOptions
 from soss_photcal_steps.ratio.derive import (
     RatioOptions,
     derive_order,
@@ -21,6 +20,7 @@ from soss_photcal_steps.ratio.derive import (
 from soss_photcal_steps.ratio.intervals import read_intervals
 from soss_photcal_steps.ratio.mean import mean_spectra
 from soss_photcal_steps.ratio.observation import parse_integrations
+from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.spectra import ObservationSpectra, read_spectra, science_members
 from soss_photcal_steps.ratio.standards import Interval, load_standards
 from soss_photcal_steps.step import SossStep

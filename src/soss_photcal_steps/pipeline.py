@@ -118,6 +118,8 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
     }
 
     # Parameters, which stpipe sets from the specification, and steps, which it makes.
+    suffix: str | bool | None
+    output_use_model: bool
     save_results: bool
     output_file: str | None
     fail_on_exception: bool
@@ -233,10 +235,13 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
         """
         self._products, self._failures, self._notes = (), [], []
         self.bkg_subtract.kept_fits = {}
+        # calwebb_spec2 leaves values there that its own parameters do not allow.
+        suffix, use_model = self.suffix, self.output_use_model
         try:
             return super().run(*args)
         finally:
             self.bkg_subtract.kept_fits = None
+            self.suffix, self.output_use_model = suffix, use_model
             for note in self._notes:
                 log.warning("%s", note)
 

@@ -5,15 +5,21 @@ import pytest
 
 from soss_photcal_steps.background import products
 from soss_photcal_steps.background.background_step import SossTemplateBackgroundStep
+from soss_photcal_steps.ratio.order import MASK_TITLES
+from soss_photcal_steps.ratio.ratio_step import SossRatioStep
 
 DOCS = Path(__file__).parents[1] / "docs"
-SPEC = re.findall(r"^ +(\w+) = (.*?)  #", SossTemplateBackgroundStep.spec, re.M)
+SPEC = [
+    (step.class_alias, name, kind)
+    for step in (SossTemplateBackgroundStep, SossRatioStep)
+    for name, kind in re.findall(r"^ +(\w+) = (.*?)  #", step.spec, re.M)
+]
 
 
-@pytest.mark.parametrize(("name", "kind"), SPEC)
-def test_every_parameter_is_documented(name, kind):
-    """Each parameter of the step is in the page of its arguments, with its default."""
-    page = (DOCS / "soss_template_bkg" / "arguments.md").read_text()
+@pytest.mark.parametrize(("step", "name", "kind"), SPEC)
+def test_every_parameter_is_documented(step, name, kind):
+    """Each parameter of a step is in the page of its arguments, with its default."""
+    page = (DOCS / step / "arguments.md").read_text()
     assert f"`{name}`" in page
     default = re.search(r"default='?([^')]*)'?\)", kind).group(1)
     row = re.search(rf"^\| `{name}` \| `(.*?)` \|", page, re.M)
@@ -30,6 +36,15 @@ def test_every_card_is_documented():
     cards = set(re.findall(r'"(BKG[A-Z0-9_]+)"', source))
     assert len(cards) > 20
     assert sorted(re.findall(r"^\| `(BKG[A-Z0-9_]+)` \|", page, re.M)) == sorted(cards)
+
+
+def test_every_mask_bit_is_documented():
+    """The page of the ratio product has each bit of the mask."""
+    page = (DOCS / "soss_ratio" / "products.md").read_text()
+    rows = re.findall(r"^\| ([\d, ]+) \| (.*?) \|$", page, re.M)
+    bits = {int(bit): text for numbers, text in rows for bit in numbers.split(",")}
+    assert set(bits) == {int(bit) for bit in MASK_TITLES}
+    assert bits[1024] == "contamination"
 
 
 def test_code_of_the_simulator_page_runs(capsys):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import median_filter
 
-__all__ = ["correlation_factor", "difference_scale", "robust_scale"]
+__all__ = ["correlation_factor", "local_scale", "robust_scale", "usable_errors"]
 
-# Differences over this many points tell the noise, also where neighbours share some of it.
-_LAG = 6
+# Quoted errors are themselves estimates from few integrations: their running median is steadier.
+_ERROR_WINDOW = 31
+# A pixel this much worse than its surroundings is believed.
+_BAD_PIXEL = 3.0
+# The scatter is measured in blocks of some points.
+_BLOCK = 64
 _LAGS = 20
 
 
@@ -27,35 +32,70 @@ def robust_scale(values: np.ndarray) -> float:
     return 1.4826 * float(np.median(np.abs(values))) if values.size else float("nan")
 
 
-def difference_scale(values: np.ndarray, error: np.ndarray) -> float:
-    """Give the noise in units of the quoted errors, whatever the curve below it.
+def usable_errors(y: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Give errors that can serve as weights.
+
+    The errors are smoothed with a running median, as each is an estimate of its own; only one
+    that is far larger than its surroundings stays.  Errors that are missing or not positive are
+    those of the surroundings; with none at all they are the scatter from point to point.
 
     Parameters
     ----------
-    values, error : ndarray
-        Points of a curve in order, and their quoted errors, shape (n,).
+    y, error : ndarray
+        Points in order, and their quoted errors, shape (n,).
 
     Returns
     -------
-    float
-        Factor on the errors, from second differences over some points; NaN if there are
-        fewer than 30.
+    ndarray
+        Errors, all positive and finite.
     """
-    if values.size < 30:
-        return float("nan")
-    lag = _LAG
-    step = values[2 * lag :] - 2 * values[lag:-lag] + values[: -2 * lag]
-    expected = np.sqrt(error[2 * lag :] ** 2 + 4 * error[lag:-lag] ** 2 + error[: -2 * lag] ** 2)
-    return robust_scale(step / expected)
+    known = np.isfinite(error) & (error > 0)
+    tiny = 1e-9 * max(float(np.median(np.abs(y))), 1e-30)
+    if known.sum() < 3:
+        step = np.diff(y)
+        scatter = robust_scale(step) / np.sqrt(2) if step.size else 0.0
+        return np.full(y.size, max(scatter, tiny))
+    place = np.arange(y.size)
+    filled = np.interp(place, place[known], error[known])
+    smooth = median_filter(filled, min(_ERROR_WINDOW, y.size), mode="nearest")
+    smooth = np.where(known & (filled > _BAD_PIXEL * smooth), filled, smooth)
+    return np.maximum(smooth, tiny)
 
 
-def correlation_factor(residual: np.ndarray) -> float:
+def local_scale(normalised: np.ndarray) -> np.ndarray:
+    """Give the scatter of residuals as it changes along the curve.
+
+    Parameters
+    ----------
+    normalised : ndarray
+        Residuals in order, over their quoted errors, shape (n,).
+
+    Returns
+    -------
+    ndarray
+        Robust standard deviation around each point, from blocks of about 64 points.
+    """
+    n = normalised.size
+    blocks = np.array_split(np.arange(n), max(n // _BLOCK, 1))
+    values = np.array([robust_scale(normalised[block]) for block in blocks])
+    least = 1e-3 * float(np.median(values))
+    values = np.maximum(values, least if least > 0 else 1e-12)
+    if values.size >= 3:
+        inner = np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1)
+        values = np.concatenate([values[:1], inner, values[-1:]])
+    return np.interp(np.arange(n), [block.mean() for block in blocks], values)
+
+
+def correlation_factor(residual: np.ndarray, parameters: float = 0) -> float:
     """Give the variance of a mean of neighbours over that of independent points.
 
     Parameters
     ----------
     residual : ndarray
         Residuals in order, of unit width.
+    parameters : float, optional
+        Degrees of freedom of the curve that they are from, which takes some of the
+        correlation away.
 
     Returns
     -------
@@ -77,4 +117,6 @@ def correlation_factor(residual: np.ndarray) -> float:
         if value < 1.5 / np.sqrt(n):
             break
         factor += 2 * value
+    # The curve follows slow noise as far as it can; this share is given back.
+    factor /= max(1 - parameters * factor / n, 0.5)
     return float(np.clip(factor, 1.0, 20.0))

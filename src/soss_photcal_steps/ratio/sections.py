@@ -1,218 +1,230 @@
-"""Sections of a ratio curve: where they join, and the curve over all of them.
+"""Fit of one section of a ratio curve: choice of the curve, test of its residuals, error band.
 
-The ratio of order 2 has a sharp peak below 0.6 um and falls steeply to a minimum near 0.60 um,
-which no smooth curve follows.  Section 7 of the report fits it in three pieces: the short end
-up to the peak, the peak to the minimum, and the rest.  The pieces join here.
+* Noise and outliers come first, see `reject`.
+* Which curve: the smallest second-order Akaike criterion (Hurvich & Tsai 1989) among Legendre
+  series of all degrees and among splines of all numbers of knots, with as many independent
+  points as the correlation of the residuals leaves.  A ratio is no polynomial, so the question
+  is which curve comes nearest, which is Akaike's, not which degree is the true one.
+* A Legendre series is good enough if the means of its residuals in bins scatter as the noise
+  says, and neighbouring bins do not go together.  Else a spline is taken.
+* The error: the covariance of the fit, times the variance and the correlation of the
+  residuals, and the differences between the curves that might have been chosen, with their
+  Akaike weights (Burnham & Anderson 2002).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import chi2
 
-from soss_photcal_steps.ratio.curve import CurveFit, FitOptions, fit_section
-from soss_photcal_steps.ratio.noise import difference_scale
+from soss_photcal_steps.ratio.families import Anchor, Family, legendre_family, spline_family
+from soss_photcal_steps.ratio.options import FitOptions
+from soss_photcal_steps.ratio.reject import reject_outliers
 
-__all__ = ["find_order2_joins", "fit_curve"]
+__all__ = ["SectionFit", "bin_test", "fit_section"]
 
-# Where the peak and the minimum of order 2 are looked for, and how far the straight pieces and
-# the bend of the main section are looked at, um.
-_PEAK, _MINIMUM, _END = (0.56, 0.615), (0.585, 0.645), 0.70
-_STEP = 0.002
-# A peak counts if it is this high, in units of the ratio and of its error.
-_LEAST_HEIGHT, _LEAST_SIGMA = 0.03, 6.0
-_SHORT_DEGREE = 2
-_LEAST_SHORT = 8
+# Points per bin of the test, fewest bins, and the probability at which it says no.
+_BIN, _LEAST_BINS, _LEVEL = 40, 5, 0.01
+# Weight below which a curve counts as not plausible.
+_LEAST_WEIGHT = 1e-3
+_KNOT_COST = 1
 
 
-def find_order2_joins(x: np.ndarray, y: np.ndarray, sigma: np.ndarray) -> tuple[float, ...]:
-    """Find the peak and the minimum at the short end of order 2.
+@dataclass(frozen=True)
+class SectionFit:
+    """The fit of one section.
 
-    A chain of two straight pieces and a parabola is fitted for every pair of joins on a fine
-    mesh, and the best is taken.
+    Attributes
+    ----------
+    curve, error : ndarray
+        Curve and its 1-sigma error at the wavelengths that were asked for.
+    keep : ndarray of bool
+        Points that were not rejected.
+    description : dict
+        How it was made, see `OrderRatio.fit_description`.
+    """
+
+    curve: np.ndarray
+    error: np.ndarray
+    keep: np.ndarray
+    description: dict[str, Any]
+
+
+def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple[bool, float]:
+    """Test whether residuals are noise.
+
+    Parameters
+    ----------
+    residual : ndarray
+        Residuals in order, over the noise, shape (n,).
+    correlation : float
+        Variance of a mean of neighbours over that of independent points.
+    parameters : int
+        Number of parameters of the curve.
+
+    Returns
+    -------
+    passed : bool
+        Whether both the chi square of the means in bins and the correlation of neighbouring
+        bins are what noise gives in 99 of 100 cases.
+    chi_square : float
+        Reduced chi square of the means in bins.
+    """
+    count = min(max(residual.size // _BIN, _LEAST_BINS, 2 * parameters), residual.size)
+    parts = np.array_split(residual, count)
+    means = np.array([part.mean() * np.sqrt(part.size / correlation) for part in parts])
+    free = max(count - parameters, 1)
+    total = float((means**2).sum())
+    neighbours = float(means[1:] @ means[:-1]) / total if total > 0 else 0.0
+    # A fit with p parameters leaves the bins a correlation of about -p / count.
+    together = (neighbours + parameters / count) * np.sqrt(count) > 2.33 + parameters / np.sqrt(
+        count
+    )
+    passed = total < chi2.ppf(1 - _LEVEL, free) and not together
+    return bool(passed), total / free
+
+
+def _criterion(family: Family, n: int, correlation: float) -> np.ndarray:
+    """Akaike's criterion of second order, of each curve of a family."""
+    free = n / correlation
+    knots = np.array(family.labels) if family.method == "spline" else 0
+    # A knot is a term and a place, both from the data.
+    terms = np.array(family.sizes) + (_KNOT_COST - 1) * knots
+    left = free - terms - 1
+    penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 1e-9), np.inf)
+    return family.chi_squares / correlation + penalty
+
+
+def _families(
+    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, anchor: Anchor | None, options: FitOptions
+) -> list[Family]:
+    families = []
+    room = max(x.size // 5 - 1, 1)
+    if options.method in ("auto", "legendre"):
+        if options.degree is not None:
+            degrees = [min(options.degree, x.size - 2)]
+        else:
+            least = 0 if anchor is None else 1
+            degrees = list(range(least, max(min(options.max_degree, room), least) + 1))
+        families.append(legendre_family(x, y, sigma, degrees, anchor))
+    if options.method == "spline" or (options.method == "auto" and options.degree is None):
+        if options.knots is not None:
+            inside = [knot for knot in options.knots if x[0] < knot < x[-1]]
+            families.append(spline_family(x, y, sigma, 0, anchor, inside))
+        elif x.size >= 20:
+            families.append(spline_family(x, y, sigma, min(options.max_knots, room), anchor))
+    return families
+
+
+def fit_section(
+    x: np.ndarray,
+    y: np.ndarray,
+    sigma: np.ndarray,
+    grid: np.ndarray,
+    options: FitOptions,
+    anchor: Anchor | None = None,
+    joins: tuple[bool, bool] = (False, False),
+) -> SectionFit:
+    """Fit one section.
 
     Parameters
     ----------
     x, y, sigma : ndarray
         Good points by rising wavelength, um, and their errors, shape (n,).
+    grid : ndarray
+        Wavelengths where the curve is wanted, um.
+    options : FitOptions
+        Settings; its sections do not matter here.
+    anchor : Anchor, optional
+        Where the curve has to pass.
+    joins : tuple of bool, optional
+        Whether the section meets another one at its short and at its long end.
 
     Returns
     -------
-    tuple of float
-        Wavelengths of peak and minimum, um; of the minimum alone where the peak is not in the
-        data; nothing where the ratio does not fall steeply to a minimum.
+    SectionFit
+        The curve.
     """
-    near = x < _END
-    if near.sum() < 4 * _LEAST_SHORT:
-        return ()
-    x, y, sigma = x[near], y[near], sigma[near]
-    noise = difference_scale(y, sigma)
-    sigma = sigma * (noise if np.isfinite(noise) and noise > 0 else 1.0)
-    smooth = _nine_point_median(y)
-    best: tuple[float, tuple[float, ...], np.ndarray] | None = None
-    for minimum in np.arange(_MINIMUM[0], _MINIMUM[1], _STEP):
-        if (x < minimum).sum() < _LEAST_SHORT or (x > minimum).sum() < 2 * _LEAST_SHORT:
-            continue
-        peaks = [p for p in np.arange(_PEAK[0], minimum - 0.004, _STEP) if (x < p).sum() >= 3]
-        for peak in [None, *peaks]:
-            joins: tuple[float, ...] = (minimum,) if peak is None else (peak, minimum)
-            design = _chain(x, joins) / sigma[:, None]
-            found = np.linalg.lstsq(design, smooth / sigma, rcond=None)[0]
-            residual = np.clip(smooth / sigma - design @ found, -5, 5)
-            # Each join costs two numbers more.
-            cost = float(residual @ residual) + 2 * len(joins) * np.log(len(x))
-            if best is None or cost < best[0]:
-                best = (cost, joins, found)
-    if best is None:
-        return ()
-    joins = best[1]
-    top = float(x[0]) if len(joins) == 1 else joins[0]
-    height = np.diff(_chain(np.array([joins[-1], top]), joins) @ best[2])[0]
-    here = (x >= min(top, x[0])) & (x <= joins[-1])
-    error = float(np.median(sigma[here]) / np.sqrt(max(here.sum() / 2, 1)))
-    if height < max(_LEAST_HEIGHT, _LEAST_SIGMA * error):
-        return ()
-    return tuple(float(j) for j in joins)
+    noise = reject_outliers(x, y, sigma, options.sigma, options.maxiters, *joins)
+    keep = noise.keep
+    px, py, ps = x[keep], y[keep], (sigma * noise.scale)[keep]
+    families = _families(px, py, ps, anchor, options)
+    criteria = [_criterion(family, px.size, noise.correlation) for family in families]
+    best = [int(np.argmin(values)) for values in criteria]
+    tests = []
+    for family, member in zip(families, best, strict=True):
+        residual = (py - family.curves(px, [member])[0]) / ps
+        tests.append(bin_test(residual, noise.correlation, family.sizes[member]))
+    chosen = _choose(criteria, [passed for passed, _ in tests])
+    family, member = families[chosen], best[chosen]
+    # Quoted errors above the scatter speak of something that the scatter does not show.
+    inflation = max(float(np.median(1 / noise.scale[keep])), 1.0) ** 2 * noise.correlation
+    curve = family.curves(grid, [member])[0]
+    error = _band(grid, curve, families, criteria, (chosen, member), inflation)
+    residual = py - family.curves(px, [member])[0]
+    label = family.labels[member]
+    description = {
+        "low": float(x[0]),
+        "high": float(x[-1]),
+        "method": family.method,
+        "degree": 3 if family.method == "spline" else label,
+        "knots": sorted(family.knots[:label]) if family.method == "spline" else [],
+        "rms": float(np.sqrt(np.mean(residual**2))),
+        "n_points": int(keep.sum()),
+        "n_rejected": int((~keep).sum()),
+        "noise": float(np.median(noise.scale[keep])),
+        "correlation": noise.correlation,
+        "chi_square": tests[chosen][1],
+        "passed": tests[chosen][0],
+    }
+    return SectionFit(curve, error, keep, description)
 
 
-def _chain(x: np.ndarray, joins: Sequence[float]) -> np.ndarray:
-    """Design of straight pieces that meet, with a parabola beyond the last join."""
-    terms = [np.ones_like(x), x - joins[-1]]
-    terms += [np.minimum(x - join, 0.0) for join in joins]
-    terms.append(np.maximum(x - joins[-1], 0.0) ** 2)
-    return np.stack(terms, axis=1)
+def _choose(criteria: list[np.ndarray], passed: list[bool]) -> int:
+    """Take the Legendre series if it passes, else what does, else what the criterion says."""
+    for number, good in enumerate(passed):
+        if good:
+            return number
+    return int(np.argmin([values.min() for values in criteria]))
 
 
-def _nine_point_median(y: np.ndarray) -> np.ndarray:
-    """Median over nine points; at the ends over fewer."""
-    padded = np.pad(y, 4, mode="reflect") if y.size > 4 else np.pad(y, 4, mode="edge")
-    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 9), axis=1)
+def _places_found(family: Family, member: int) -> float:
+    """Factor on the variance for places of knots that come from the data.
 
-
-def fit_curve(
-    wavelength: np.ndarray,
-    ratio: np.ndarray,
-    error: np.ndarray,
-    mask: np.ndarray,
-    options: FitOptions | None = None,
-) -> CurveFit:
-    """Fit a smooth curve to the good points of a ratio.
-
-    Parameters
-    ----------
-    wavelength : ndarray
-        Rising wavelengths, shape (n,), um.
-    ratio, error : ndarray
-        Ratio and its error; an error that is missing or not positive is taken from the scatter.
-    mask : ndarray of int or bool
-        Points with anything but 0 are left out.
-    options : FitOptions, optional
-        Settings.
-
-    Returns
-    -------
-    CurveFit
-        The curve, its error, the rejected points and the description.
-
-    Raises
-    ------
-    ValueError
-        If the wavelengths do not rise or the shapes differ.
+    Over all points the variance sums up to the number of parameters; the place of a knot is
+    one more.
     """
-    options = options or FitOptions()
-    wavelength, ratio = np.asarray(wavelength, float), np.asarray(ratio, float)
-    if not wavelength.shape == ratio.shape == np.shape(error) == np.shape(mask):
-        raise ValueError("wavelength, ratio, error and mask must have the same shape")
-    if wavelength.ndim != 1 or not (np.diff(wavelength) > 0).all():
-        raise ValueError("wavelengths must rise")
-    good = (np.asarray(mask) == 0) & np.isfinite(ratio) & np.isfinite(wavelength)
-    least = max(options.min_points, 5)
-    if options.method == "none" or good.sum() < least:
-        reason = (
-            "no fit was asked for"
-            if options.method == "none"
-            else f"only {int(good.sum())} good points, {least} are needed"
-        )
-        return _no_curve(wavelength.size, reason)
-    x, y = wavelength[good], ratio[good]
-    sigma = _usable_errors(y, np.asarray(error, float)[good])
-    joins = _joins(x, y, sigma, options)
-    try:
-        return _fit_pieces(wavelength, good, x, y, sigma, joins, options)
-    except (ValueError, np.linalg.LinAlgError) as problem:
-        return _no_curve(wavelength.size, str(problem))
+    if family.method == "legendre" or len(family.labels) == 1:
+        return 1.0
+    terms = family.sizes[member]
+    return (terms + family.labels[member]) / terms
 
 
-def _no_curve(n: int, reason: str) -> CurveFit:
-    unknown = np.full(n, np.nan)
-    description = {"status": "not fitted", "reason": reason, "sections": []}
-    return CurveFit(unknown, unknown.copy(), np.zeros(n, bool), description)
-
-
-def _usable_errors(y: np.ndarray, error: np.ndarray) -> np.ndarray:
-    known = np.isfinite(error) & (error > 0)
-    if known.any():
-        # A few errors that are far too small would tie the curve to their points.
-        floor = 0.05 * float(np.median(error[known]))
-        return np.where(known, np.maximum(error, floor), np.median(error[known]))
-    step = np.abs(np.diff(y))
-    scatter = 1.4826 * float(np.median(step)) / np.sqrt(2) if step.size else 0.0
-    return np.full(y.size, scatter if scatter > 0 else 1e-6 * max(float(np.abs(y).max()), 1e-300))
-
-
-def _joins(
-    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, options: FitOptions
-) -> tuple[float, ...]:
-    if options.sections == "one":
-        return ()
-    if options.sections == "order2":
-        return find_order2_joins(x, y, sigma)
-    return tuple(sorted(float(j) for j in options.sections if x[0] < float(j) < x[-1]))
-
-
-def _fit_pieces(
-    wavelength: np.ndarray,
-    good: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    sigma: np.ndarray,
-    joins: Sequence[float],
-    options: FitOptions,
-) -> CurveFit:
-    """Fit the sections from the long end on; each begins where the last one ended."""
-    edges = [float(x[0]), *joins, float(x[-1])]
-    curve, band = np.full(wavelength.size, np.nan), np.full(wavelength.size, np.nan)
-    kept = np.ones(x.size, bool)
-    sections: list[dict[str, Any]] = []
-    anchor: tuple[float, float] | None = None
-    automatic = options.sections == "order2"
-    for number in range(len(edges) - 2, -1, -1):
-        low, high = edges[number], edges[number + 1]
-        inside = (x >= low) & ((x < high) | (number == len(edges) - 2))
-        here = (wavelength >= low) & ((wavelength < high) | (number == len(edges) - 2))
-        here &= (wavelength >= x[0]) & (wavelength <= x[-1])
-        settings = options
-        if automatic and number < len(edges) - 2:
-            settings = replace(
-                options, method="legendre", degree=None, max_degree=_SHORT_DEGREE, knots=None
-            )
-        if inside.sum() < 3:
-            if anchor is None:
-                raise ValueError(f"too few good points between {low:.4f} and {high:.4f} um")
-            curve[here], band[here] = anchor[1], float(np.median(sigma))
+def _band(
+    grid: np.ndarray,
+    curve: np.ndarray,
+    families: list[Family],
+    criteria: list[np.ndarray],
+    chosen: tuple[int, int],
+    inflation: float,
+) -> np.ndarray:
+    """Error of the chosen curve, with the doubt about the choice."""
+    least = min(values.min() for values in criteria)
+    own = families[chosen[0]]
+    total = np.zeros(grid.size)
+    mass = 0.0
+    for family, values in zip(families, criteria, strict=True):
+        weights = np.exp(-0.5 * (values - least))
+        members = [int(m) for m in np.flatnonzero(weights > _LEAST_WEIGHT)]
+        if not members:
             continue
-        # The join itself is part of the grid, for the next section to begin there.
-        grid = np.append(wavelength[here], low)
-        values, errors, keep, description = fit_section(
-            x[inside], y[inside], sigma[inside], grid, settings, anchor
-        )
-        curve[here], band[here] = values[:-1], errors[:-1]
-        anchor = (low, float(values[-1]))
-        kept[np.flatnonzero(inside)] = keep
-        sections.insert(0, {**description, "low": low, "high": high})
-    outlier = np.zeros(wavelength.size, bool)
-    outlier[np.flatnonzero(good)] = ~kept
-    return CurveFit(curve, band, outlier, {"status": "fitted", "reason": "", "sections": sections})
+        variances = family.variances(grid, members, inflation)
+        variances = variances * np.array([_places_found(family, m) for m in members])[:, None]
+        others = family.curves(grid, members)
+        total += weights[members] @ (variances + (others - curve) ** 2)
+        mass += float(weights[members].sum())
+    floor = own.variances(grid, [chosen[1]], inflation)[0] * _places_found(own, chosen[1])
+    return np.sqrt(np.maximum(total / mass, floor))

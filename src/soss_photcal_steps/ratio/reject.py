@@ -1,0 +1,200 @@
+"""Outliers of a ratio curve: bad pixels, zero orders, wings of lines.
+
+Features are told from the curve by their width.  A robust and flexible spline, which bends over
+about a hundred points, stands for the curve, whatever degree is taken in the end: a stiff curve
+would make outliers of its own misfit.  The residuals are looked at one by one and as means over
+some points, so that a wide, low feature is found as well as a single bad pixel.  A feature goes
+with its flanks, which are biased where they are not significant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.linalg import solve_triangular
+from scipy.ndimage import binary_dilation, label, median_filter, uniform_filter1d
+
+from soss_photcal_steps.ratio.noise import correlation_factor, local_scale, robust_scale
+
+__all__ = ["Noise", "reject_outliers"]
+
+# Points between the knots of the flexible spline, and its first knots from a join, where the
+# curve may bend sharply.
+_SPACING = 90
+_NEAR_JOIN = (15, 35, 65)
+_START_WINDOW = 101
+# Widths over which residuals are averaged, points.
+_WIDTHS = (1, 3, 7, 15, 31)
+# Flanks are followed in means over some points, of residuals up to some sigma.
+_FLANK, _DEEP, _MARGIN = 5, 10.0, 2
+# Tukey's biweight gives nothing to residuals beyond this many sigma.
+_TUKEY = 4.685
+_TUKEY_ROUNDS = 2
+# Strengths of the penalty that are tried, and the correlation before it is known.
+_STRENGTHS = np.logspace(-4, 5, 19)
+_FIRST_CORRELATION = 2.0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What the residuals from the flexible spline tell.
+
+    Attributes
+    ----------
+    keep : ndarray of bool
+        Points that are no outliers, shape (n,).
+    scale : ndarray
+        Scatter over quoted error around each point, shape (n,).
+    correlation : float
+        Variance of a mean of neighbours over that of independent points.
+    """
+
+    keep: np.ndarray
+    scale: np.ndarray
+    correlation: float
+
+
+def reject_outliers(
+    x: np.ndarray,
+    y: np.ndarray,
+    sigma: np.ndarray,
+    limit: float,
+    rounds: int,
+    low_join: bool = False,
+    high_join: bool = False,
+) -> Noise:
+    """Find outliers and noise of a section.
+
+    Parameters
+    ----------
+    x, y, sigma : ndarray
+        Points by rising wavelength, um, and their errors, shape (n,).
+    limit : float
+        Threshold, in units of the noise of the residual or of its mean over neighbours.
+    rounds : int
+        Most rounds; with 0 nothing is rejected.
+    low_join, high_join : bool, optional
+        Whether the section begins or ends at a join, near which the curve may bend sharply.
+
+    Returns
+    -------
+    Noise
+        The good points, and the noise.
+    """
+    basis = _Penalised(x, low_join, high_join)
+    keep = np.ones(x.size, bool)
+    width = min(_START_WINDOW, 2 * (x.size // 6) + 1)
+    base = median_filter(y, width, mode="nearest")
+    scale = local_scale((y - base) / sigma)
+    correlation = _FIRST_CORRELATION
+    freedom = 0.0
+    seen = [keep]
+    for _ in range(max(rounds, 1)):
+        base, freedom = basis.fit(y, sigma * scale, keep, base, correlation)
+        normalised = (y - base) / sigma
+        kept = np.flatnonzero(keep)
+        scale = np.interp(np.arange(x.size), kept, local_scale(normalised[keep]))
+        correlation = correlation_factor((normalised / scale)[keep], freedom)
+        if rounds == 0:
+            break
+        after = ~_features(normalised / scale, keep, limit)
+        if after.sum() < max(2 * freedom + 5, x.size // 3):
+            break
+        settled = any((after == before).all() for before in seen)
+        # A round that comes back to an earlier one would go on for ever: both go out.
+        keep = after & keep if settled else after
+        if settled:
+            break
+        seen.append(keep)
+    return Noise(keep, scale, correlation)
+
+
+class _Penalised:
+    """Cubic splines with many knots and a penalty on their bends (Eilers & Marx 1996).
+
+    The penalty keeps the curve from swinging where points are left out.
+    """
+
+    def __init__(self, x: np.ndarray, low_join: bool, high_join: bool) -> None:
+        n = x.size
+        places = list(np.linspace(0, n - 1, n // _SPACING + 2)[1:-1])
+        if low_join:
+            near = [p for p in _NEAR_JOIN if p < n / 2]
+            places = near + [p for p in places if not near or p > near[-1] + _SPACING / 3]
+        if high_join:
+            near = [n - 1 - p for p in _NEAR_JOIN if p < n / 2]
+            places = [p for p in places if not near or p < near[-1] - _SPACING / 3] + near
+        inner = np.interp(sorted(places), np.arange(n), x)
+        knots = np.concatenate([[x[0]] * 4, inner, [x[-1]] * 4])
+        self.design = BSpline.design_matrix(x, knots, 3).toarray()
+        bends = np.diff(np.eye(self.design.shape[1]), 2, axis=0)
+        self.penalty = bends.T @ bends
+
+    def fit(
+        self,
+        y: np.ndarray,
+        sigma: np.ndarray,
+        keep: np.ndarray,
+        base: np.ndarray,
+        correlation: float,
+    ) -> tuple[np.ndarray, float]:
+        """Fit with Tukey's weights, starting from `base`; give curve and degrees of freedom."""
+        freedom = 0.0
+        for _ in range(_TUKEY_ROUNDS):
+            pull = (y - base) / sigma
+            width = _TUKEY * max(robust_scale(pull[keep]), 1e-12)
+            weight = np.where(keep, np.clip(1 - (pull / width) ** 2, 0, None) ** 2, 0.0)
+            weighted = self.design * (weight / sigma**2)[:, None]
+            normal = weighted.T @ self.design
+            target = weighted.T @ y
+            power = float((weight / sigma**2) @ y**2)
+            coefficients, freedom = self._penalise(normal, target, power, correlation)
+            base = self.design @ coefficients
+        return base, freedom
+
+    def _penalise(
+        self, normal: np.ndarray, target: np.ndarray, power: float, correlation: float
+    ) -> tuple[np.ndarray, float]:
+        """Choose the strength of the penalty by Akaike's criterion."""
+        size = float(np.trace(normal)) / len(normal)
+        root = np.linalg.cholesky(normal + (1e-9 * size + 1e-300) * np.eye(len(normal)))
+        bends = solve_triangular(root, self.penalty, lower=True)
+        bends = solve_triangular(root, bends.T, lower=True)
+        strength, axes = np.linalg.eigh(bends * size)
+        parts = axes.T @ solve_triangular(root, target, lower=True)
+        shrink = 1 / (1 + _STRENGTHS[:, None] * np.maximum(strength, 0))
+        left = power - (parts**2 * (2 * shrink - shrink**2)).sum(1)
+        criterion = left / correlation + 2 * shrink.sum(1)
+        best = int(np.argmin(criterion))
+        found = axes @ (shrink[best] * parts)
+        return solve_triangular(root, found, lower=True, trans="T"), float(shrink[best].sum())
+
+
+def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndarray:
+    """Find points that belong to features, with their flanks, from narrow to wide ones."""
+    free = np.ones(normalised.size, bool)
+    short = uniform_filter1d(np.clip(normalised, -_DEEP, _DEEP), _FLANK, mode="nearest")
+    short /= max(robust_scale(short[keep]), 1e-12)
+    for width in _WIDTHS:
+        if normalised.size < 8 * width:
+            break
+        # What a narrower width has found does not count for the wider ones.
+        count = uniform_filter1d(free.astype(float), width, mode="constant") * width
+        total = uniform_filter1d(np.where(free, normalised, 0.0), width, mode="constant") * width
+        score = np.where(count > width / 2, total / np.sqrt(np.maximum(count, 1)), 0.0)
+        score /= max(robust_scale(score[keep & free]), 1e-12)
+        for sign in (1, -1):
+            hit = sign * score > limit
+            if hit.any():
+                free &= ~_with_flanks(hit, sign * short, width)
+    return ~free
+
+
+def _with_flanks(hit: np.ndarray, short: np.ndarray, width: int) -> np.ndarray:
+    """Let features grow to where a short mean comes down to its noise, and a little on."""
+    seeds = binary_dilation(hit, iterations=width // 2) if width > 1 else hit
+    pieces, _ = label((short > 1) | seeds)
+    grown = np.isin(pieces, np.unique(pieces[seeds]))
+    return binary_dilation(grown, iterations=_MARGIN)

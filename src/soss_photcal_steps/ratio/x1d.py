@@ -205,7 +205,9 @@ def _make(
     bad |= (get("DQ", 0).astype(np.int64) & _DO_NOT_USE) != 0
     if vectors and "N_ALONGDISP" in arrays:
         length = np.asarray(arrays["N_ALONGDISP"]).reshape(-1, 1)
-        bad |= np.arange(shape[1]) >= length
+        beyond = np.arange(shape[1]) >= length
+        bad |= beyond
+        wavelength = np.where(beyond, np.nan, wavelength)
     integrations = np.zeros(shape[0], int)
     if vectors and "INT_NUM" in arrays:
         integrations = np.asarray(arrays["INT_NUM"], int).reshape(-1)

@@ -124,6 +124,7 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
     output_file: str | None
     fail_on_exception: bool
     bkg_subtract: SossTemplateBackgroundStep
+    extract_1d: SossExtract1dStep
 
     # These hold during one run.
     _products: Sequence[Spec2Product] = ()
@@ -303,6 +304,12 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
     def _check_references(self, product: Spec2Product, info: ExposureInfo) -> None:
         """Name all references at once that are needed and not there."""
         extracted = info.filter == "CLEAR" and info.header["SUBARRAY"] != "FULL"
+        if not (extracted or self.extract_1d.skip):
+            self._notes.append(
+                f"No spectrum is extracted from {info.name}: calwebb_spec2 does it for the filter "
+                f"CLEAR in SUBSTRIP256 and SUBSTRIP96, not for {info.filter} in "
+                f"{info.header['SUBARRAY']}."
+            )
         missing = []
         for name, kinds in _REQUIRED.items():
             step = getattr(self, name)

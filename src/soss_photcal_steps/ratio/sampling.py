@@ -176,7 +176,8 @@ def _bin_means(x: np.ndarray, y: np.ndarray, edges: np.ndarray) -> np.ndarray:
     inside = np.clip(edges, x[0], x[-1]) - x[place]
     slope = (y[place + 1] - y[place]) / (x[place + 1] - x[place])
     until = total[place] + inside * (y[place] + 0.5 * slope * inside)
-    return np.diff(until) / np.diff(edges)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.diff(until) / np.diff(edges)
 
 
 def _convolve(model: ModelSpectrum, wavelength: np.ndarray, fwhm: np.ndarray) -> ModelSpectrum:
@@ -196,8 +197,13 @@ def _convolve(model: ModelSpectrum, wavelength: np.ndarray, fwhm: np.ndarray) ->
     kernel = np.exp(-0.5 * offsets**2)
     kernel /= kernel.sum()
 
+    edges = np.clip(np.append(even - step / 2, even[-1] + step / 2), 0.0, position[-1])
+    filled = np.diff(edges) > 0
+
     def smooth(values: np.ndarray) -> np.ndarray:
+        # Means over the steps keep the flux of lines that are narrower than a step.
         sampled = np.interp(even, position, values[inside])
+        sampled[filled] = _bin_means(position, values[inside], edges)[filled]
         padded = np.pad(sampled, len(offsets) // 2, mode="edge")
         done = np.convolve(padded, kernel, "valid")
         return np.interp(position, even, done)

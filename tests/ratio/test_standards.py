@@ -1,0 +1,190 @@
+"""The table of standard stars."""
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.ratio.standards import load_standards, normalise_name
+
+TABLE = load_standards()
+
+
+def test_the_table_has_the_report_s_observations():
+    """Table 3 of the report has 33 observations of five stars, 26 of them for stability."""
+    counts = {star.name: len(star.observations) for star in TABLE.stars}
+    assert counts == {
+        "BD+60 1753": 27, "2MASS J17430448+6655015": 1, "G191-B2B": 1, "GSPC P177-D": 1,
+        "GSPC P330-E": 3, "HD 59533": 1,
+    }  # fmt: skip
+    roles = [one.role for star in TABLE.stars for one in star.observations]
+    assert (roles.count("calibration"), roles.count("stability"), roles.count("test")) == (7, 26, 1)
+
+
+def test_the_models_are_those_of_table_1():
+    """Each standard has the CALSPEC file of Table 1 of the report."""
+    assert {star.name: star.calspec for star in TABLE.stars if star.calspec} == {
+        "BD+60 1753": "bd60d1753_stiswfc_005.fits",
+        "2MASS J17430448+6655015": "1743045_stisnic_009.fits",
+        "G191-B2B": "g191b2b_stiswfcnic_004.fits",
+        "GSPC P177-D": "p177d_stisnic_011.fits",
+        "GSPC P330-E": "p330e_stiswfcnic_007.fits",
+    }
+
+
+def test_contamination_of_section_6_is_there():
+    """Each wavelength that section 6 names as contaminated lies in an interval of its order."""
+    named = {
+        ("G191-B2B", 1537, 2, 1): (0.8536, 1.116, 1.248, 1.337, 1.350, 1.708, 2.004, 2.41),
+        ("G191-B2B", 1537, 2, 2): (0.6584, 0.7494, 1.02),
+        ("2MASS J17430448+6655015", 1536, 9, 1): (1.55, 2.5),
+        ("2MASS J17430448+6655015", 1536, 9, 2): (0.77,),
+        ("GSPC P177-D", 1538, 12, 1): (2.115,),
+        ("GSPC P177-D", 1538, 12, 2): (1.068,),
+        ("GSPC P330-E", 6606, 24, 1): (2.05,),
+        ("GSPC P330-E", 6606, 42, 1): (2.05, 1.549),
+    }
+    for (name, program, observation, order), wavelengths in named.items():
+        found = TABLE.by_name(name).observation(program, observation).contamination
+        for wavelength in wavelengths:
+            assert any(one.order == order and one.low < wavelength < one.high for one in found), (
+                name,
+                order,
+                wavelength,
+            )
+    hump = TABLE.by_name("P330E").observation("04498", "024").excluded
+    assert [(one.order, one.low, one.high) for one in hump] == [(1, 2.1, 2.6)]
+
+
+@pytest.mark.parametrize(
+    ("name", "star"),
+    [
+        ("BD+60 1753", "BD+60 1753"), ("BD+60-1753", "BD+60 1753"), ("bd60d1753", "BD+60 1753"),
+        ("BD+60\u00b01753", "BD+60 1753"), ("BD_+60_1753", "BD+60 1753"),
+        ("BD+601753", "BD+60 1753"), ("P330E", "GSPC P330-E"), ("gspc-p330-e", "GSPC P330-E"),
+        ("2MASS-J17430448+6655015", "2MASS J17430448+6655015"), ("G191 B2B", "G191-B2B"),
+        ("P177-D", "GSPC P177-D"), ("HD  59533", "HD 59533"),
+    ],
+)  # fmt: skip
+def test_names_are_found_in_any_spelling(name, star):
+    """Spaces, case, hyphens and signs for degrees do not matter."""
+    assert TABLE.by_name(name).name == star
+
+
+@pytest.mark.parametrize("name", ["", None, "BD+60 1754", "BD-60 1753", "P330", "Vega"])
+def test_other_names_are_not_found(name):
+    """A similar name of another star is not taken."""
+    assert TABLE.by_name(name) is None
+
+
+@given(st.text(max_size=40))
+def test_any_text_can_be_a_name(text):
+    """Bringing a name to one spelling never fails, and does nothing the second time."""
+    once = normalise_name(text)
+    assert normalise_name(once) == once
+
+
+def test_position_decides_where_the_name_is_wrong():
+    """A wrong name at a star's position gives that star with a warning; proper motion counts."""
+    g191 = TABLE.by_name("G191-B2B")
+    star, by, warning = TABLE.identify(["GSPC P330-E"], g191.ra, g191.dec, 2023.0)
+    assert (star.name, by) == ("G191-B2B", "position")
+    assert "GSPC P330-E" in warning
+    star, by, warning = TABLE.identify(["G191-B2B"], g191.ra, g191.dec, 2023.0)
+    assert (star.name, by, warning) == ("G191-B2B", "name", "")
+    # 93 mas a year south: in 2100 it has moved by 9.3 arcsec.
+    east = 1.27 / 3600 / np.cos(np.radians(g191.dec))
+    assert g191.separation(g191.ra + east, g191.dec - 9.342 / 3600, 2100.0) < 0.01
+    assert g191.separation(g191.ra, g191.dec, 2100.0) == pytest.approx(9.43, abs=0.1)
+
+
+def test_a_name_far_from_its_position_is_taken_with_a_warning():
+    """Where no star is at the position, the name counts, and the distance is said."""
+    star, by, warning = TABLE.identify(["P177D"], 10.0, 10.0, 2023.0)
+    assert (star.name, by) == ("GSPC P177-D", "name")
+    assert "arcsec" in warning
+
+
+def test_an_unknown_star_lists_the_known():
+    """A star that is not known is a sentence with the names of those that are."""
+    with pytest.raises(SossInputError, match=r"Vega.*BD\+60 1753.*HD 59533"):
+        TABLE.identify(["Vega", None], 279.2, 38.8)
+
+
+def own(tmp_path, content):
+    """Write a user's table."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    load_standards.cache_clear()
+    return str(path)
+
+
+def test_a_user_s_table_adds_and_replaces(tmp_path):
+    """A user's star is found, and one of the same name takes the package's place."""
+    stars = [
+        {"name": "My Star", "kind": "solar", "ra": 1.0, "dec": 2.0, "calspec": "my_001.fits"},
+        {"name": "bd+60 1753", "calspec": "other.fits"},
+    ]
+    table = load_standards(own(tmp_path, {"stars": stars}))
+    assert table.by_name("mystar").kind == "solar"
+    assert table.by_name("BD+60 1753").calspec == "other.fits"
+    assert table.by_name("P330E").calspec == "p330e_stiswfcnic_007.fits"
+    assert table.line_windows == TABLE.line_windows
+
+
+STAR = {"name": "A"}
+SEEN = {"program": 1, "observation": 2}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("[1, 2", "cannot be read"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read"),
+        ("stars: 3", "list stars"),
+        ({"stars": [{"kind": "A"}]}, "number 1 has no name"),
+        ({"stars": [{**STAR, "kind": "B"}]}, "kind of A is B"),
+        ({"stars": [{**STAR, "colour": "red"}]}, "unknown field colour"),
+        ({"stars": [{**STAR, "ra": "x"}]}, "position or proper motion of A"),
+        ({"stars": [{**STAR, "ra": float("nan")}]}, "not finite"),
+        ({"stars": [STAR, {"name": "a"}]}, "more than once"),
+        ({"stars": [{**STAR, "observations": [{"program": 1}]}]}, "no program or no observation"),
+        ({"stars": [{**STAR, "observations": [{**SEEN, "role": "x"}]}]}, "role of observation 1/2"),
+        (
+            {"stars": [{**STAR, "observations": [
+                {**SEEN, "ranges": [{"order": 1, "valid": [2, 1]}]}]}]},
+            "goes from 2",
+        ),
+        (
+            {"stars": [{**STAR, "observations": [
+                {**SEEN, "contamination": [{"order": 7, "centre": 1}]}]}]},
+            "order 7",
+        ),
+        (
+            {"stars": [{**STAR, "observations": [
+                {**SEEN, "contamination": [{"order": 1, "centre": -1}]}]}]},
+            "positive number",
+        ),
+        ({"stars": [], "line_windows": {"A": {"Lyman": 1}}}, "Lyman"),
+    ],
+)  # fmt: skip
+def test_a_wrong_table_is_one_sentence(tmp_path, content, sentence):
+    """What is wrong in a user's table is named with the file; nothing in it is run."""
+    with pytest.raises(SossInputError, match=sentence) as caught:
+        load_standards(own(tmp_path, content))
+    assert "mine.yaml" in str(caught.value)
+
+
+def test_separation_is_that_of_astropy():
+    """Distances on the sky agree with astropy's to a thousandth of an arcsec."""
+    from astropy import units
+    from astropy.coordinates import SkyCoord
+
+    star = TABLE.by_name("BD+60 1753")
+    rng = np.random.default_rng(0)
+    for ra, dec in zip(rng.uniform(0, 360, 20), rng.uniform(-90, 90, 20), strict=True):
+        one = SkyCoord(star.ra * units.deg, star.dec * units.deg)
+        expected = one.separation(SkyCoord(ra * units.deg, dec * units.deg)).arcsec
+        assert star.separation(ra, dec) == pytest.approx(expected, abs=1e-3)

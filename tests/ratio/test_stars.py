@@ -245,8 +245,8 @@ def test_nothing_is_made_up_beyond_the_model():
 
 def test_convolution_widens_a_line_and_keeps_its_flux():
     """Convolution with 2 pixels gives a line the width of 2 pixels, with the same flux."""
-    fine = np.linspace(0.8, 3.0, 100001)
-    grid = np.linspace(1.0, 2.0, 1001)
+    fine = np.linspace(1.3, 1.7, 200001)
+    grid = np.linspace(1.4, 1.6, 201)
     line = np.exp(-0.5 * ((fine - 1.5) / 1e-5) ** 2)
     found = sample_model(model_of(fine, line), grid, "integrate", 2.0).flux
     assert found.sum() * 1e-3 == pytest.approx(1e-5 * np.sqrt(2 * np.pi), rel=0.01)

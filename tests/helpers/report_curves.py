@@ -6,6 +6,7 @@ cubic, so that level stretches are level.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
@@ -169,9 +170,9 @@ def hydrogen_lines(first, last):
     """Give wavelength (um, vacuum), distance to the next and number of the hydrogen lines."""
     found = []
     for lower in (2, 3, 4):
-        upper = np.arange(lower + 1, 22)
+        upper = np.arange(lower + 1, 16)
         places = 1 / (10.96776 * (1 / lower**2 - 1 / upper**2))
-        for number, (place, following) in enumerate(zip(places, places[1:], strict=False), 1):
+        for number, (place, following) in enumerate(pairwise(places), 1):
             if first < place < last:
                 found.append((place, place - following, number))
     return found
@@ -227,11 +228,10 @@ def draw(
             height = strength * rng.uniform(0.05, 0.10) * rng.choice([-1, 1]) / np.sqrt(number)
             distance = np.abs(wavelength - place)
             extra += height * np.exp(-distance * shape.order / width)
-            if number <= 11:
-                mask[distance < min(fraction * place, 0.35 * spacing)] |= 64
+            mask[distance < min(fraction * place, 0.35 * spacing)] |= 64
     usable = np.flatnonzero(mask == 0)[15:-15]
-    if shape.minimum and clear:
-        usable = usable[wavelength[usable] > shape.minimum + 0.025]
+    if shape.order == 2 and clear:
+        usable = usable[wavelength[usable] > max(shape.minimum or 0.0, 0.615) + 0.025]
     centres = rng.choice(wavelength[usable], zero_orders) if zero_orders else []
     known = () if known_masked else shape.contaminated
     for place in [*centres, *known]:

@@ -132,7 +132,9 @@ class Family:
         return np.array(found)
 
 
-def spline_columns(low: float, high: float, knots: Sequence[float], x: np.ndarray) -> np.ndarray:
+def spline_columns(
+    low: float, high: float, knots: Sequence[float] | np.ndarray, x: np.ndarray
+) -> np.ndarray:
     """Give the terms of cubic splines: a cubic, and its change at each knot.
 
     Parameters
@@ -163,7 +165,7 @@ def _scaled(low: float, high: float, x: np.ndarray) -> np.ndarray:
 def _columns(
     low: float,
     high: float,
-    knots: Sequence[float],
+    knots: Sequence[float] | np.ndarray,
     degree: int,
     x: np.ndarray,
     anchor: Anchor | None,

@@ -24,6 +24,8 @@ _MESHES = (0.004, 0.001, 0.0005)
 # A peak counts if it is this high, in units of the ratio and of its error.
 _LEAST_HEIGHT, _LEAST_SIGMA = 0.03, 6.0
 _LEAST_POINTS = 5
+# How well the pieces describe a curve, as a fraction of it.
+_LIKENESS = 0.01
 # Residuals count up to this many sigma, so that contamination does not decide.
 _CLIP = 6.0
 
@@ -77,10 +79,14 @@ def find_order2_joins(
     step = (y[12:] - 2 * y[6:-6] + y[:-12]) / (np.sqrt(6) * sigma[6:-6])
     noise = robust_scale(step)
     sigma = sigma * (noise if np.isfinite(noise) and noise > 0 else 1.0)
+    # Straight pieces are but a rough likeness of the curve.
+    sigma = np.hypot(sigma, _LIKENESS * abs(float(np.median(y))))
     pairs = _mesh(x, np.arange(*peak_range, _MESHES[0]), np.arange(*minimum_range, _MESHES[0]))
     if not pairs.size:
         return nothing
     cost, found = _fit_chains(x, y, sigma, pairs)
+    if not np.isfinite(cost).any():
+        return nothing
     for coarse, fine in pairwise(_MESHES):
         peak, minimum = pairs[np.argmin(cost)]
         offsets = np.arange(-coarse, coarse + fine / 2, fine)
@@ -143,4 +149,6 @@ def _fit_chains(
         # Huber's weights.
         weight = np.minimum(1, _CLIP / np.maximum(residual, 1e-12)) / sigma**2
     # The cost of a point is bounded, for a zero order not to outweigh the peak.
-    return (np.minimum(residual, _CLIP) ** 2).sum(1), found / scale
+    cost = (np.minimum(residual, _CLIP) ** 2).sum(1)
+    # Towards the peak the ratio has to rise.
+    return np.where(found[:, 3] > 0, cost, np.inf), found / scale

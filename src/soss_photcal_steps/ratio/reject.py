@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
-from scipy.ndimage import binary_dilation, label, median_filter, uniform_filter1d
+from scipy.ndimage import binary_dilation, find_objects, label, median_filter, uniform_filter1d
 
 from soss_photcal_steps.ratio.noise import correlation_factor, local_scale, robust_scale
 
@@ -22,19 +22,24 @@ __all__ = ["Noise", "reject_outliers"]
 
 # Points between the knots of the flexible spline, and its first knots from a join, where the
 # curve may bend sharply.
-_SPACING = 90
+_SPACING = 45
 _NEAR_JOIN = (15, 35, 65)
 _START_WINDOW = 101
 # Widths over which residuals are averaged, points.
 _WIDTHS = (1, 3, 7, 15, 31)
+_WIDE = 15
+# A zero order bends over 20 points by nearly twice its height; what bends by less than this and
+# is wider than twice as many points is none.
+_SMOOTH, _BEND = 20, 0.8
 # Flanks are followed in means over some points, of residuals up to some sigma.
 _FLANK, _DEEP, _MARGIN = 5, 10.0, 2
 # Tukey's biweight gives nothing to residuals beyond this many sigma.
 _TUKEY = 4.685
 _TUKEY_ROUNDS = 2
-# Strengths of the penalty that are tried, and the correlation before it is known.
+# Strengths of the penalty that are tried, and the correlation of neighbours that it reckons
+# with: what is measured is too large as long as features are in the residuals.
 _STRENGTHS = np.logspace(-4, 5, 19)
-_FIRST_CORRELATION = 2.0
+_CORRELATION = 2.0
 
 
 @dataclass(frozen=True)
@@ -86,20 +91,23 @@ def reject_outliers(
     basis = _Penalised(x, low_join, high_join)
     keep = np.ones(x.size, bool)
     width = min(_START_WINDOW, 2 * (x.size // 6) + 1)
-    base = median_filter(y, width, mode="nearest")
+    start = median_filter(y, width, mode="mirror")
+    base = start
     scale = local_scale((y - base) / sigma)
-    correlation = _FIRST_CORRELATION
-    freedom = 0.0
+    freedom, correlation = 0.0, 1.0
     seen = [keep]
     for _ in range(max(rounds, 1)):
-        base, freedom = basis.fit(y, sigma * scale, keep, base, correlation)
+        base, freedom = basis.fit(y, sigma * scale, keep, base)
         normalised = (y - base) / sigma
         kept = np.flatnonzero(keep)
         scale = np.interp(np.arange(x.size), kept, local_scale(normalised[keep]))
         correlation = correlation_factor((normalised / scale)[keep], freedom)
         if rounds == 0:
             break
-        after = ~_features(normalised / scale, keep, limit)
+        found = _features(normalised / scale, keep, limit)
+        strayed = _astray(found, normalised / scale)
+        base = np.where(strayed, start, base)
+        after = ~found | strayed
         if after.sum() < max(2 * freedom + 5, x.size // 3):
             break
         settled = any((after == before).all() for before in seen)
@@ -138,7 +146,6 @@ class _Penalised:
         sigma: np.ndarray,
         keep: np.ndarray,
         base: np.ndarray,
-        correlation: float,
     ) -> tuple[np.ndarray, float]:
         """Fit with Tukey's weights, starting from `base`; give curve and degrees of freedom."""
         freedom = 0.0
@@ -150,12 +157,12 @@ class _Penalised:
             normal = weighted.T @ self.design
             target = weighted.T @ y
             power = float((weight / sigma**2) @ y**2)
-            coefficients, freedom = self._penalise(normal, target, power, correlation)
+            coefficients, freedom = self._penalise(normal, target, power)
             base = self.design @ coefficients
         return base, freedom
 
     def _penalise(
-        self, normal: np.ndarray, target: np.ndarray, power: float, correlation: float
+        self, normal: np.ndarray, target: np.ndarray, power: float
     ) -> tuple[np.ndarray, float]:
         """Choose the strength of the penalty by Akaike's criterion."""
         size = float(np.trace(normal)) / len(normal)
@@ -166,7 +173,7 @@ class _Penalised:
         parts = axes.T @ solve_triangular(root, target, lower=True)
         shrink = 1 / (1 + _STRENGTHS[:, None] * np.maximum(strength, 0))
         left = power - (parts**2 * (2 * shrink - shrink**2)).sum(1)
-        criterion = left / correlation + 2 * shrink.sum(1)
+        criterion = left / _CORRELATION + 2 * shrink.sum(1)
         best = int(np.argmin(criterion))
         found = axes @ (shrink[best] * parts)
         return solve_triangular(root, found, lower=True, trans="T"), float(shrink[best].sum())
@@ -185,11 +192,37 @@ def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndar
         total = uniform_filter1d(np.where(free, normalised, 0.0), width, mode="constant") * width
         score = np.where(count > width / 2, total / np.sqrt(np.maximum(count, 1)), 0.0)
         score /= max(robust_scale(score[keep & free]), 1e-12)
-        for sign in (1, -1):
+        # Light can only be added over many pixels; where it seems to lack, the spline is wrong.
+        for sign in (1, -1) if width < _WIDE else (1,):
             hit = sign * score > limit
             if hit.any():
                 free &= ~_with_flanks(hit, sign * short, width)
     return ~free
+
+
+def _astray(found: np.ndarray, normalised: np.ndarray) -> np.ndarray:
+    """Find wide and smooth stretches among the features: there the spline has gone astray.
+
+    A feature bends within its width, while a spline strays smoothly from the points.  What lies
+    on the other side of the spline does not part a stretch.
+    """
+    astray = np.zeros(found.size, bool)
+    side = median_filter(normalised, _FLANK, mode="nearest")
+    for sign in (1, -1):
+        same = np.flatnonzero(~found | (sign * side > 0))
+        if same.size <= 2 * _SMOOTH:
+            continue
+        short = uniform_filter1d(side[same], _FLANK)
+        bend = np.zeros(same.size)
+        bend[_SMOOTH:-_SMOOTH] = np.abs(
+            short[2 * _SMOOTH :] - 2 * short[_SMOOTH:-_SMOOTH] + short[: -2 * _SMOOTH]
+        )
+        pieces, _ = label(found[same])
+        for (piece,) in find_objects(pieces):
+            wide = bend[piece].size > 2 * _SMOOTH
+            if wide and bend[piece].max() < _BEND * np.abs(short[piece]).max():
+                astray[same[piece]] = True
+    return astray
 
 
 def _with_flanks(hit: np.ndarray, short: np.ndarray, width: int) -> np.ndarray:

@@ -237,6 +237,21 @@ def test_background_that_was_not_subtracted(caplog):
 
 
 @pytest.mark.usefixtures("here", "pipeline_without_crds", "no_wcs")
+def test_filter_without_spectra(caplog):
+    """For F277W, of which calwebb_spec2 extracts no spectrum, a warning at the end says so."""
+    shutil.copy(FILE, "red_rateints.fits")
+    fits.setval("red_rateints.fits", "FILTER", value="F277W")
+    wanted = parameters(skip=True)
+    wanted["steps"]["extract_1d"] = {
+        f"override_{kind}": "N/A" for kind in Extract1dStep.reference_file_types
+    }
+    SossSpec2Pipeline.call("red_rateints.fits", **wanted)
+    last = [r for r in caplog.records if r.name.startswith("soss_photcal_steps")][-1]
+    assert last.levelno == logging.WARNING
+    assert last.getMessage().startswith("No spectrum is extracted from red_rateints.fits")
+
+
+@pytest.mark.usefixtures("here", "pipeline_without_crds", "no_wcs")
 def test_skipped_by_the_user_is_no_warning(caplog):
     """Where the user skips the step, nothing is said of it at the end."""
     SossSpec2Pipeline.call(FILE, **parameters(skip=True))

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -244,6 +245,25 @@ def test_segments_are_fitted_together():
     parts = np.concatenate([result.data for result in results])
     assert np.nanmax(np.abs(parts - whole.data)) < 0.01
     assert [len(result.data) for result in results] == [4, 2]
+
+
+@pytest.mark.usefixtures("here")
+def test_fit_with_other_segments():
+    """With fit_with a segment gets the fit of all, and its own product only."""
+    names = ["jw_a-seg001_nis_rateints.fits", "jw_a-seg002_nis_rateints.fits"]
+    together = step().run(names)
+    shutil.copy(names[0], NAME.replace("seg001", "other"))
+    fits.setval(NAME.replace("seg001", "other"), "EXPOSURE", value="00002")
+    # The segment itself may be named as well.
+    result = step(save_results=True, fit_with=names).run(names[1])
+    assert names[1].replace("rateints", "bsubints") in new_files()
+    assert names[0].replace("rateints", "bsubints") not in new_files()
+    assert np.array_equal(result.data, together[1].data, equal_nan=True)
+    assert result.meta.background.method == together[1].meta.background.method
+    record = result.meta.soss_photcal.soss_template_bkg.instance
+    assert list(record["options"]["fit_with"]) == names
+    with pytest.raises(SossInputError, match="not segments of one exposure"):
+        step(fit_with=[NAME.replace("seg001", "other")]).run(names[1])
 
 
 @pytest.mark.usefixtures("here")

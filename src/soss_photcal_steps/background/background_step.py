@@ -165,7 +165,11 @@ class SossTemplateBackgroundStep(SegmentStep):
         for segment in segments:
             check_usable(segment.info)
             self._check_not_subtracted(segment.info)
-        together = [*segments, *self._other_segments(segments)]
+        # In the same order whichever of them is the input, so that all digits of the fit agree.
+        together = sorted(
+            [*segments, *self._other_segments(segments)],
+            key=lambda segment: segment.info.segment or 0,
+        )
         check_same_exposure([segment.info for segment in together])
         try:
             result, library, trace_source = self._find_or_recall(together, dedicated)
@@ -201,8 +205,6 @@ class SossTemplateBackgroundStep(SegmentStep):
         """Fit, unless the same segments were fitted before in the same run of a pipeline."""
         if self.kept_fits is None:
             return self._find(segments, dedicated)
-        # In the same order for each of them, so that the last digits agree as well.
-        segments = sorted(segments, key=lambda segment: segment.info.segment or 0)
         key = (
             *((segment.info.exposure, segment.info.segment) for segment in segments),
             *(repr(item) for item in dedicated),

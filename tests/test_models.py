@@ -7,7 +7,7 @@ from stdatamodels.exceptions import ValidationWarning
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.models import SossRatioModel, open_product
+from soss_photcal_steps.models import SossPhotomCorrectionModel, SossRatioModel, open_product
 from soss_photcal_steps.ratio.order import MASK_TITLES, Mask, OrderRatio
 
 
@@ -85,7 +85,10 @@ def test_the_table_has_units_and_the_metadata(product):
     assert table.meta["star"]["name"] == "BD+60 1753"
 
 
-def test_every_field_of_the_schema_has_a_title_and_arrays_have_units():
+@pytest.mark.parametrize(
+    ("kind", "fields", "n_arrays"), [(SossRatioModel, 50, 12), (SossPhotomCorrectionModel, 30, 9)]
+)
+def test_every_field_of_the_schema_has_a_title_and_arrays_have_units(kind, fields, n_arrays):
     """The schema tells a reader what each field is, and of which unit."""
 
     def leaves(node, path=""):
@@ -97,12 +100,12 @@ def test_every_field_of_the_schema_has_a_title_and_arrays_have_units():
         if path and not path.endswith("[]"):
             yield path, node
 
-    schema = asdf.schema.load_schema(SossRatioModel.schema_url)
+    schema = asdf.schema.load_schema(kind.schema_url)
     own = dict(leaves(schema["allOf"][1]))
-    assert len(own) > 50
+    assert len(own) > fields
     assert [path for path, node in own.items() if not node.get("title")] == []
     arrays = {path: node for path, node in own.items() if "datatype" in node}
-    assert len(arrays) == 12
+    assert len(arrays) == n_arrays
     assert [path for path, node in arrays.items() if "unit" not in node] == []
 
 

@@ -18,7 +18,7 @@ from soss_photcal_steps.ratio.order import MASK_TITLES, OrderRatio
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-__all__ = ["SossRatioModel", "open_product"]
+__all__ = ["SossPhotomCorrectionModel", "SossRatioModel", "open_product", "plain_orders"]
 
 _ARRAYS = {
     "wavelength": ("um", "float64"),
@@ -103,8 +103,7 @@ class SossRatioModel(JwstDataModel):
             If an order lacks one of its arrays.
         """
         found = {}
-        for entry in self.orders:
-            node: Mapping[str, Any] = entry.instance if hasattr(entry, "instance") else entry
+        for node in plain_orders(self):
             missing = [name for name in _ARRAYS if name not in node]
             if missing:
                 raise SossInputError(
@@ -159,6 +158,74 @@ class SossRatioModel(JwstDataModel):
             table.meta[group] = {} if node is None else dict(node.instance)
         table.meta["mask_bits"] = {int(bit): title for bit, title in MASK_TITLES.items()}
         return table
+
+
+class SossPhotomCorrectionModel(JwstDataModel):
+    """Mean ratio of many observations per order, with its errors and all that went in.
+
+    The tree holds ``photom``, ``observations``, ``notes`` and ``orders``; the schema
+    ``soss_photom_correction-1.0.0`` gives title, unit and meaning of each field.
+    """
+
+    schema_url = f"{SCHEMA_URI_PREFIX}soss_photom_correction-1.0.0"
+
+    def get_primary_array_name(self) -> str:
+        """Name the array that gives the model its shape.
+
+        Returns
+        -------
+        str
+            An empty string: there is none.
+        """
+        return ""
+
+    def to_table(self, order: int) -> QTable:
+        """Give the correction of an order as a table with units.
+
+        Parameters
+        ----------
+        order : int
+            Spectral order.
+
+        Returns
+        -------
+        astropy.table.QTable
+            Wavelength, correction, its errors and the number of stars.
+
+        Raises
+        ------
+        SossInputError
+            If the product has no such order.
+        """
+        from astropy import units
+        from astropy.table import QTable
+
+        entries = {int(entry["order"]): entry for entry in plain_orders(self)}
+        if order not in entries:
+            raise SossInputError(
+                f"{self.meta.filename} has no order {order}, only {sorted(entries)}."
+            )
+        table = QTable(meta={"order": order, "method": entries[order].get("method")})
+        table["wavelength"] = np.array(entries[order]["wavelength"]) * units.um
+        for name in ("correction", "stat_error", "sys_error", "n_stars"):
+            table[name] = np.array(entries[order][name])
+        return table
+
+
+def plain_orders(model: JwstDataModel) -> list[Mapping[str, Any]]:
+    """Give the entries of ``orders`` of a product as plain mappings.
+
+    Parameters
+    ----------
+    model : SossRatioModel or SossPhotomCorrectionModel
+        The product.
+
+    Returns
+    -------
+    list of mapping
+        The entries.
+    """
+    return [entry.instance if hasattr(entry, "instance") else entry for entry in model.orders]
 
 
 _Product = TypeVar("_Product", bound=JwstDataModel)

@@ -14,6 +14,8 @@ __version__ = "0.1.0"
 # Names that users write, and the modules that define them.
 _EXPORTS = {
     "SossInputError": "soss_photcal_steps.errors",
+    "SossPhotomCombineStep": "soss_photcal_steps.combine.combine_step",
+    "SossPhotomCorrectionModel": "soss_photcal_steps.models",
     "SossRatioModel": "soss_photcal_steps.models",
     "SossRatioStep": "soss_photcal_steps.ratio.ratio_step",
     "SossSpec2Pipeline": "soss_photcal_steps.pipeline",

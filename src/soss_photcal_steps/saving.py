@@ -28,6 +28,7 @@ NEW_SUFFIXES = (
     "sossratio",
     "sossspectra",
     "sosscorr",
+    "photom",
 )
 _NEW_SUFFIX = re.compile(rf"(?P<root>.+)(?P<separator>[_-])(?:{'|'.join(NEW_SUFFIXES)})")
 

@@ -75,7 +75,7 @@ def find_order2_joins(
     nothing = Order2Joins((), 0.0)
     if near.sum() < 6 * _LEAST_POINTS:
         return nothing
-    x, y, sigma = x[near], median_filter(y[near], 3, mode="nearest"), sigma[near]
+    x, y, sigma = x[near], median_filter(y[near], 3, mode="mirror"), sigma[near]
     step = (y[12:] - 2 * y[6:-6] + y[:-12]) / (np.sqrt(6) * sigma[6:-6])
     noise = robust_scale(step)
     sigma = sigma * (noise if np.isfinite(noise) and noise > 0 else 1.0)

@@ -31,6 +31,9 @@ _WIDE = 15
 # A zero order bends over 20 points by nearly twice its height; what bends by less than this and
 # is wider than twice as many points is none.
 _SMOOTH, _BEND = 20, 0.8
+_NOISE_LEVEL = 1.5
+# How often a limit is raised that would leave too few points.
+_RAISES = 8
 # Flanks are followed in means over some points, of residuals up to some sigma.
 _FLANK, _DEEP, _MARGIN = 5, 10.0, 2
 # Tukey's biweight gives nothing to residuals beyond this many sigma.
@@ -40,6 +43,8 @@ _TUKEY_ROUNDS = 2
 # with: what is measured is too large as long as features are in the residuals.
 _STRENGTHS = np.logspace(-4, 5, 19)
 _CORRELATION = 2.0
+# No noise is below this fraction of the ratio: that of numbers in single precision.
+_PRECISION = 1e-7
 
 
 @dataclass(frozen=True)
@@ -90,10 +95,10 @@ def reject_outliers(
     """
     basis = _Penalised(x, low_join, high_join)
     keep = np.ones(x.size, bool)
-    width = min(_START_WINDOW, 2 * (x.size // 6) + 1)
-    start = median_filter(y, width, mode="mirror")
+    start = _running_median(x, y, min(_START_WINDOW // 2, x.size // 6))
     base = start
-    scale = local_scale((y - base) / sigma)
+    least = _PRECISION * float(np.median(np.abs(y))) / sigma
+    scale = np.maximum(local_scale((y - base) / sigma), least)
     freedom, correlation = 0.0, 1.0
     seen = [keep]
     for _ in range(max(rounds, 1)):
@@ -101,15 +106,12 @@ def reject_outliers(
         normalised = (y - base) / sigma
         kept = np.flatnonzero(keep)
         scale = np.interp(np.arange(x.size), kept, local_scale(normalised[keep]))
+        scale = np.maximum(scale, least)
         correlation = correlation_factor((normalised / scale)[keep], freedom)
         if rounds == 0:
             break
-        found = _features(normalised / scale, keep, limit)
-        strayed = _astray(found, normalised / scale)
+        after, strayed = _good_points(normalised / scale, keep, limit)
         base = np.where(strayed, start, base)
-        after = ~found | strayed
-        if after.sum() < max(2 * freedom + 5, x.size // 3):
-            break
         settled = any((after == before).all() for before in seen)
         # A round that comes back to an earlier one would go on for ever: both go out.
         keep = after & keep if settled else after
@@ -119,6 +121,41 @@ def reject_outliers(
     return Noise(keep, scale, correlation)
 
 
+def _good_points(
+    normalised: np.ndarray, keep: np.ndarray, limit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell the points that are in no feature, and those where the spline has gone astray.
+
+    Where a low limit would leave less than a third of the points, it is raised.
+    """
+    for _ in range(_RAISES):
+        found = _features(normalised, keep, limit)
+        strayed = _astray(found, normalised, keep, limit)
+        after = ~found | strayed
+        if after.sum() > normalised.size // 3:
+            return after, strayed
+        limit *= 1.5
+    return keep, np.zeros(keep.size, bool)
+
+
+def _running_median(x: np.ndarray, y: np.ndarray, half: int) -> np.ndarray:
+    """Give the running median; at the ends either over mirrored points or along a line.
+
+    The line holds where the curve is steep, the mirror where it is sharply bent: the better
+    one is taken.
+    """
+    median = median_filter(y, 2 * half + 1, mode="mirror")
+    if half < 3 or y.size < 4 * half:
+        return median
+    for end in (slice(None, half), slice(-half, None)):
+        near, far = (half, 2 * half) if end.start is None else (-half - 1, -2 * half - 1)
+        slope = (median[near] - median[far]) / (x[near] - x[far])
+        line = median[near] + slope * (x[end] - x[near])
+        if robust_scale(y[end] - line) < robust_scale(y[end] - median[end]):
+            median[end] = line
+    return median
+
+
 class _Penalised:
     """Cubic splines with many knots and a penalty on their bends (Eilers & Marx 1996).
 
@@ -126,18 +163,25 @@ class _Penalised:
     """
 
     def __init__(self, x: np.ndarray, low_join: bool, high_join: bool) -> None:
-        n = x.size
-        places = list(np.linspace(0, n - 1, n // _SPACING + 2)[1:-1])
-        if low_join:
-            near = [p for p in _NEAR_JOIN if p < n / 2]
-            places = near + [p for p in places if not near or p > near[-1] + _SPACING / 3]
-        if high_join:
-            near = [n - 1 - p for p in _NEAR_JOIN if p < n / 2]
-            places = [p for p in places if not near or p < near[-1] - _SPACING / 3] + near
-        inner = np.interp(sorted(places), np.arange(n), x)
+        # Even in wavelength, for the curve to bend as well where few points are left.
+        step = float(np.median(np.diff(x)))
+        count = int((x[-1] - x[0]) / (_SPACING * step))
+        inner = np.linspace(x[0], x[-1], count + 2)[1:-1]
+        near = step * np.array(_NEAR_JOIN)
+        near = near[near < (x[-1] - x[0]) / 2]
+        if low_join and near.size:
+            inner = np.append(x[0] + near, inner[inner > x[0] + near[-1] + _SPACING * step / 3])
+        if high_join and near.size:
+            inner = np.append(inner[inner < x[-1] - near[-1] - _SPACING * step / 3], x[-1] - near)
+        inner = np.sort(inner)
         knots = np.concatenate([[x[0]] * 4, inner, [x[-1]] * 4])
         self.design = BSpline.design_matrix(x, knots, 3).toarray()
-        bends = np.diff(np.eye(self.design.shape[1]), 2, axis=0)
+        # A straight line has no bends, however the knots are spaced (Greville's abscissae).
+        places = np.convolve(knots[1:-1], np.ones(3) / 3, "valid")
+        slopes = np.diff(np.eye(places.size), axis=0) / np.diff(places)[:, None]
+        # Where knots are close the curve may bend more.
+        wide = (places[2:] - places[:-2]) / 2
+        bends = np.diff(slopes, axis=0) * (wide**2 / np.mean(wide))[:, None]
         self.penalty = bends.T @ bends
 
     def fit(
@@ -182,7 +226,9 @@ class _Penalised:
 def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndarray:
     """Find points that belong to features, with their flanks, from narrow to wide ones."""
     free = np.ones(normalised.size, bool)
-    short = uniform_filter1d(np.clip(normalised, -_DEEP, _DEEP), _FLANK, mode="nearest")
+    # A single pixel has no flanks, which the median of three sees to.
+    short = median_filter(np.clip(normalised, -_DEEP, _DEEP), 3, mode="nearest")
+    short = uniform_filter1d(short, _FLANK, mode="nearest")
     short /= max(robust_scale(short[keep]), 1e-12)
     for width in _WIDTHS:
         if normalised.size < 8 * width:
@@ -200,34 +246,39 @@ def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndar
     return ~free
 
 
-def _astray(found: np.ndarray, normalised: np.ndarray) -> np.ndarray:
-    """Find wide and smooth stretches among the features: there the spline has gone astray.
+def _astray(
+    found: np.ndarray, normalised: np.ndarray, keep: np.ndarray, limit: float
+) -> np.ndarray:
+    """Find where the flexible spline has gone astray, so that good points look like features.
 
-    A feature bends within its width, while a spline strays smoothly from the points.  What lies
-    on the other side of the spline does not part a stretch.
+    Above the spline these are wide and smooth stretches, while a feature bends within its
+    width.  Below it they are stretches where most points lie low: light can only be added.
     """
     astray = np.zeros(found.size, bool)
     side = median_filter(normalised, _FLANK, mode="nearest")
-    for sign in (1, -1):
-        same = np.flatnonzero(~found | (sign * side > 0))
-        if same.size <= 2 * _SMOOTH:
-            continue
-        short = uniform_filter1d(side[same], _FLANK)
-        bend = np.zeros(same.size)
+    above = found & (side > 0)
+    short = uniform_filter1d(side, _FLANK)
+    if found.size > 2 * _SMOOTH:
+        bend = np.zeros(found.size)
         bend[_SMOOTH:-_SMOOTH] = np.abs(
             short[2 * _SMOOTH :] - 2 * short[_SMOOTH:-_SMOOTH] + short[: -2 * _SMOOTH]
         )
-        pieces, _ = label(found[same])
+        pieces, _ = label(above)
         for (piece,) in find_objects(pieces):
             wide = bend[piece].size > 2 * _SMOOTH
-            if wide and bend[piece].max() < _BEND * np.abs(short[piece]).max():
-                astray[same[piece]] = True
+            astray[piece] = wide and bend[piece].max() < _BEND * short[piece].max()
+    rest = np.flatnonzero(~above)
+    if rest.size > 8 * _WIDTHS[-1]:
+        level = median_filter(normalised[rest], _WIDTHS[-1], mode="mirror")
+        low = level < -limit * max(robust_scale(level[keep[rest]]), 1e-12)
+        astray[rest] |= binary_dilation(low, iterations=_WIDTHS[-1] // 2) if low.any() else low
     return astray
 
 
 def _with_flanks(hit: np.ndarray, short: np.ndarray, width: int) -> np.ndarray:
     """Let features grow to where a short mean comes down to its noise, and a little on."""
     seeds = binary_dilation(hit, iterations=width // 2) if width > 1 else hit
-    pieces, _ = label((short > 1) | seeds)
+    pieces, _ = label((short > _NOISE_LEVEL) | seeds)
     grown = np.isin(pieces, np.unique(pieces[seeds]))
-    return binary_dilation(grown, iterations=_MARGIN)
+    single = np.bincount(pieces)[pieces] == 1
+    return grown | binary_dilation(grown & ~single, iterations=_MARGIN)

@@ -94,7 +94,9 @@ def _criterion(family: Family, n: int, correlation: float) -> np.ndarray:
     # A knot is a term and a place, both from the data.
     terms = np.array(family.sizes) + (_KNOT_COST - 1) * knots
     left = free - terms - 1
-    penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 1e-9), np.inf)
+    penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
+    # With hardly any points there is still the simplest curve.
+    penalty[0] = min(penalty[0], 20 * terms[0] * free)
     return family.chi_squares / correlation + penalty
 
 
@@ -105,7 +107,7 @@ def _families(
     room = max(x.size // 5 - 1, 1)
     if options.method in ("auto", "legendre"):
         if options.degree is not None:
-            degrees = [min(options.degree, x.size - 2)]
+            degrees = [max(min(options.degree, x.size - 2), 0 if anchor is None else 1)]
         else:
             least = 0 if anchor is None else 1
             degrees = list(range(least, max(min(options.max_degree, room), least) + 1))

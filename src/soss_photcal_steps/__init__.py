@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 # Names that users write, and the modules that define them.
 _EXPORTS = {
     "SossInputError": "soss_photcal_steps.errors",
+    "SossPhotcalPipeline": "soss_photcal_steps.photcal.photcal_pipeline",
     "SossPhotomCombineStep": "soss_photcal_steps.combine.combine_step",
     "SossPhotomCorrectionModel": "soss_photcal_steps.models",
     "SossRatioModel": "soss_photcal_steps.models",

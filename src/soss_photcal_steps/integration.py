@@ -31,6 +31,7 @@ def get_steps() -> list[tuple[str, str | None, bool]]:
         ),
         ("soss_photcal_steps.pipeline.SossSpec2Pipeline", "soss_spec2", True),
         ("soss_photcal_steps.ratio.ratio_step.SossRatioStep", "soss_ratio", False),
+        ("soss_photcal_steps.photcal.photcal_pipeline.SossPhotcalPipeline", "soss_photcal", True),
         (
             "soss_photcal_steps.combine.combine_step.SossPhotomCombineStep",
             "soss_photom_combine",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from soss_photcal_steps.combine import product
@@ -89,6 +90,9 @@ class SossPhotomCombineStep(SossStep):
     save_plots = boolean(default=False)  # Save pictures of the combination, and of the old and the new response (_sosscorr-order1.png and so on)
     """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
 
+    # What an observation is for, by its path, where the pipeline around this step knows it.
+    roles: Mapping[str, str] = MappingProxyType({})
+
     def process(
         self,
         input: Any,  # noqa: A002 (the name in stpipe)
@@ -166,7 +170,9 @@ class SossPhotomCombineStep(SossStep):
         else:
             given = item if isinstance(item, Sequence) and not isinstance(item, str) else [item]
             members = [
-                (self.make_input_path(str(one)) if isinstance(one, str | Path) else one, None)
+                (self.make_input_path(str(one)), self.roles.get(str(one)))
+                if isinstance(one, str | Path)
+                else (one, None)
                 for one in given
             ]
         if not members:

@@ -1,0 +1,1 @@
+"""From an association of observations to the photom file."""

@@ -1,0 +1,283 @@
+"""The pipeline from an association of observations to the photom file."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jwst
+from jwst.stpipe import Pipeline
+
+import soss_photcal_steps
+from soss_photcal_steps import _jwst
+from soss_photcal_steps.association import first_exposure
+from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
+from soss_photcal_steps.photcal.members import Observation, group_members, read_association
+from soss_photcal_steps.photcal.spec2_input import product_root, run_spec2
+from soss_photcal_steps.photcal.state import State, stage_key
+from soss_photcal_steps.pipeline import SossSpec2Pipeline
+from soss_photcal_steps.ratio.ratio_step import SossRatioStep
+from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
+
+__all__ = ["SossPhotcalPipeline"]
+
+log = logging.getLogger(__name__)
+
+
+class SossPhotcalPipeline(SpeakingMixin, Pipeline):
+    """Derive a photom file from observations of standard stars.
+
+    The input is a level-3 style association.  Its members are ``rate`` or ``rateints`` (then
+    ``soss_spec2`` is run for each observation), extracted spectra (``soss_ratio``), or ratio
+    products, as the user has them, of the types ``science``, ``stability``, ``background`` and
+    ``test``.  What was made by an earlier run from the same inputs, parameters and versions is
+    not made again.  An observation that fails does not stop the others.
+    """
+
+    class_alias = "soss_photcal"
+
+    spec = """
+    force = boolean(default=False)  # Make everything again, also what an earlier run made from the same inputs, parameters and versions
+    """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
+
+    step_defs = {  # noqa: RUF012 (as every pipeline of jwst has it)
+        "soss_spec2": SossSpec2Pipeline,
+        "soss_ratio": SossRatioStep,
+        "soss_photom_combine": SossPhotomCombineStep,
+    }
+
+    # Parameters, which stpipe sets from the specification, and steps, which it makes.
+    force: bool
+    output_dir: str | None
+    output_file: str | None
+    soss_spec2: SossSpec2Pipeline
+    soss_ratio: SossRatioStep
+    soss_photom_combine: SossPhotomCombineStep
+
+    @classmethod
+    def get_config_from_reference(
+        cls, dataset: Any, disable: bool | None = None, crds_observatory: str | None = None
+    ) -> Any:
+        """Get the parameters of the sub-steps from CRDS, for the first exposure of rates.
+
+        Parameters
+        ----------
+        dataset : path, JwstDataModel, list of them, or dict
+            The input.
+        disable : bool, optional
+            Do not ask CRDS; by default as the environment says.
+        crds_observatory : str, optional
+            The observatory, for a dict.
+
+        Returns
+        -------
+        configobj.ConfigObj
+            The parameters; none if there are no rates.
+        """
+        config = cls._empty_config()
+        exposure = _first_rate(dataset)
+        if exposure is not None:
+            found = SossSpec2Pipeline.get_config_from_reference(exposure, disable, crds_observatory)
+            config.setdefault("steps", {})["soss_spec2"] = found
+        return config
+
+    @classmethod
+    def _empty_config(cls) -> Any:
+        return SossSpec2Pipeline._empty_config()
+
+    @classmethod
+    def build_config(cls, input: Any, **kwargs: Any) -> Any:  # noqa: A002 (the name in stpipe)
+        """Build the configuration.
+
+        Parameters
+        ----------
+        input : path
+            The association.
+        **kwargs
+            Parameters, or ``config_file``.
+
+        Returns
+        -------
+        config : configobj.ConfigObj
+            The configuration.
+        config_file : str or None
+            Path of the parameter file.
+        """
+        return super().build_config(_first_rate(input), **kwargs)
+
+    def prefetch(self, *args: Any) -> None:
+        """Fetch nothing: each observation has its own references, which its run fetches.
+
+        Parameters
+        ----------
+        *args
+            The input.
+        """
+
+    def process(self, input: Any) -> SossPhotomCorrectionModel:  # noqa: A002 (the name in stpipe)
+        """Run all stages.
+
+        Parameters
+        ----------
+        input : path
+            The association.
+
+        Returns
+        -------
+        SossPhotomCorrectionModel
+            The correction; the photom file lies beside it.
+
+        Raises
+        ------
+        SossInputError
+            If the association cannot be used, nothing is left to be combined, or, after all
+            else is done, some observations failed.
+        """
+        if not isinstance(input, str | os.PathLike) or not str(input).lower().endswith(".json"):
+            raise SossInputError("soss_photcal needs an association, a .json file.")
+        path = os.path.abspath(self.make_input_path(os.fspath(input)))
+        name, members = read_association(path)
+        folder = os.path.abspath(self.output_dir or os.getcwd())
+        os.makedirs(folder, exist_ok=True)
+        state = State(os.path.join(folder, f"{name}_photcal.json"), self.force)
+        observations, failures = group_members(members)
+        for file, reason in failures:
+            log.error("%s is left out: %s", file, reason)
+        ratios: list[tuple[Observation, str]] = []
+        for number, one in enumerate(observations, 1):
+            log.info(
+                "Observation %d of %d: %s, %s, %d file(s) of %s.",
+                number, len(observations), one.name, one.target, len(one.files), one.kind,
+            )  # fmt: skip
+            try:
+                product = self._observation(one, folder, state)
+            except Exception as error:  # noqa: BLE001 (one bad observation stops no other)
+                if not isinstance(error, SossInputError):
+                    log.debug("%s", traceback.format_exc())
+                failures.append((one.name, f"{error}"))
+                log.error("Observation %s failed: %s", one.name, error)
+                continue
+            if one.exptype == "test":
+                log.info("%s is for a test; its spectra are %s.", one.name, product)
+            else:
+                ratios.append((one, product))
+        if not ratios:
+            raise SossInputError(
+                "No observation is left to be combined: " + "; ".join(r for _, r in failures)
+            )
+        result = self._combine(name, ratios, folder, state)
+        if failures:
+            raise SossStepError(
+                f"{len(failures)} of the observations or files failed, the others were combined: "
+                + "; ".join(f"{what}: {reason}" for what, reason in failures)
+            )
+        return result
+
+    def _observation(self, one: Observation, folder: str, state: State) -> str:
+        """Bring an observation to its ratio product, or a test star to its spectra."""
+        files = list(one.files)
+        if one.kind == "ratio":
+            return files[0]
+        if one.kind == "rate":
+            files = self._stage(
+                state,
+                f"spectra of {one.name}",
+                [*files, *one.background],
+                self.soss_spec2,
+                lambda: run_spec2(self.soss_spec2, one, folder),
+                (_context(),),
+            )
+        if one.exptype == "test":
+            return ", ".join(os.path.basename(file) for file in files)
+        return self._stage(
+            state,
+            f"ratio of {one.name}",
+            files,
+            self.soss_ratio,
+            lambda: [self._ratio(files, folder)],
+            (),
+        )[0]
+
+    def _ratio(self, files: Sequence[str], folder: str) -> str:
+        step = self.soss_ratio
+        step.output_dir, step.save_results = folder, True
+        # Inside a pipeline stpipe names everything after the pipeline's own input.
+        step.output_file = os.path.join(folder, product_root(files))
+        with step.run(files[0] if len(files) == 1 else list(files)) as model:
+            return os.path.join(folder, model.meta.filename)
+
+    def _combine(
+        self, name: str, ratios: Sequence[tuple[Observation, str]], folder: str, state: State
+    ) -> SossPhotomCorrectionModel:
+        """Combine, and give the correction."""
+        step = self.soss_photom_combine
+        files = [path for _, path in ratios]
+        step.roles = {path: "stability" for one, path in ratios if one.exptype == "stability"}
+
+        def run() -> list[str]:
+            step.output_dir, step.save_results = folder, True
+            step.output_file = os.path.join(folder, name)
+            with step.run(files) as model:
+                correction = os.path.join(folder, model.meta.filename)
+                return [correction, os.path.join(folder, model.photom.new_file)]
+
+        parts = [*files, *([step.photom] if step.photom and os.path.isfile(step.photom) else [])]
+        roles = {os.path.basename(path): role for path, role in step.roles.items()}
+        products = self._stage(state, "combination", parts, step, run, (_context(),), roles)
+        return open_product(products[0], SossPhotomCorrectionModel)
+
+    def _stage(
+        self,
+        state: State,
+        stage: str,
+        inputs: Sequence[str],
+        step: Any,
+        run: Callable[[], list[str]],
+        more_versions: Sequence[str],
+        more_parameters: Any = None,
+    ) -> list[str]:
+        """Run a stage, or take what an earlier run has made."""
+        parameters = {
+            key: value
+            for key, value in step.get_pars().items()
+            if key not in ("output_dir", "save_results", "output_file")
+        }
+        versions = (soss_photcal_steps.__version__, jwst.__version__, *more_versions)
+        key = stage_key(inputs, {"step": parameters, "more": more_parameters}, versions)
+        made = state.products(stage, key)
+        if made is not None:
+            log.info("The %s is there from an earlier run, unchanged.", stage)
+            return made
+        made = run()
+        state.done(stage, key, made)
+        return made
+
+
+def _context() -> str:
+    """Give the CRDS context, or nothing where there is none."""
+    with _jwst.quiet_crds():
+        try:
+            return str(_jwst.crds_context())
+        except (Exception, SystemExit):  # noqa: BLE001 (crds raises anything here)
+            return ""
+
+
+def _first_rate(data: Any) -> Any:
+    """Give the first exposure of rates in an association, or None."""
+    if data is None or isinstance(data, dict):
+        return data
+    try:
+        _, members = read_association(data)
+        for member in members:
+            path = member["expname"]
+            if "_rate" in os.path.basename(path) and member["exptype"] != "background":
+                return first_exposure(path)
+    except (SossInputError, TypeError):
+        # The run says what is wrong.
+        return None
+    return None

@@ -64,26 +64,27 @@ def sigma_clip_columns(
     standard deviation itself: 2.96 is the most.  So 3 sigma clips nothing among seven curves or
     fewer, and of eight only one that stands far off seven others that nearly agree.
     """
-    kept = np.isfinite(values)
+    finite = np.isfinite(values)
+    kept, columns, last = finite, np.arange(values.shape[1]), values.shape[0] - 1
+    low, high = np.full(values.shape[1], -np.inf), np.full(values.shape[1], np.inf)
     for _ in range(iterations):
         count = kept.sum(axis=0)
-        some = count > 0
-        trial = np.where(kept, values, np.inf)
-        trial.sort(axis=0)
-        columns = np.arange(values.shape[1])
-        low, high = np.maximum(count - 1, 0) // 2, count // 2
-        last = values.shape[0] - 1
-        middle = 0.5 * (trial[low, columns] + trial[np.minimum(high, last), columns])
-        middle = np.where(some, middle, 0.0)
+        ordered = np.sort(np.where(kept, values, np.inf), axis=0)
+        lower = ordered[np.maximum(count - 1, 0) // 2, columns]
+        upper = ordered[np.minimum(count // 2, last), columns]
         number = np.maximum(count, 1)
         mean = np.where(kept, values, 0.0).sum(axis=0) / number
-        spread = np.sqrt(np.where(kept, values - mean, 0.0).__pow__(2).sum(axis=0) / number)
+        spread = np.sqrt((np.where(kept, values - mean, 0.0) ** 2).sum(axis=0) / number)
+        middle = np.where(count > 0, 0.5 * (lower + upper), 0.0)
+        low, high = middle - sigma_low * spread, middle + sigma_high * spread
         with np.errstate(invalid="ignore"):
-            now = kept & (values >= middle - sigma_low * spread)
-            now &= values <= middle + sigma_high * spread
+            now = kept & (values >= low) & (values <= high)
         if np.array_equal(now, kept):
             break
         kept = now
+    # As astropy does: what lies within the last limits is back in, even if it was out before.
+    with np.errstate(invalid="ignore"):
+        kept = finite & (values >= low) & (values <= high)
     return kept
 
 
@@ -145,7 +146,7 @@ def weighted_mean(values: np.ndarray, errors: np.ndarray, n_frames: np.ndarray) 
     value = _mean(values, weight)
     total = weight.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        error = np.sqrt(np.where(used, weight * errors, 0.0).__pow__(2).sum(axis=0)) / total / value
+        error = np.sqrt((np.where(used, weight * errors, 0.0) ** 2).sum(axis=0)) / total / value
     return MeanCurve("weighted", value, error, np.where(total > 0, 0.0, np.nan), used)
 
 

@@ -51,6 +51,9 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         "soss_photom_combine": SossPhotomCombineStep,
     }
 
+    # Parameters of the sub-steps, as they were when the run began.
+    _parameters: dict[str, Any]
+
     # Parameters, which stpipe sets from the specification, and steps, which it makes.
     force: bool
     output_dir: str | None
@@ -119,6 +122,15 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             The input.
         """
 
+    def save_model(self, *args: Any, **kwargs: Any) -> None:
+        """Save nothing: each stage has saved its products.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            As for ``stpipe.Step.save_model``.
+        """
+
     def process(self, input: Any) -> SossPhotomCorrectionModel:  # noqa: A002 (the name in stpipe)
         """Run all stages.
 
@@ -145,6 +157,8 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         folder = os.path.abspath(self.output_dir or os.getcwd())
         os.makedirs(folder, exist_ok=True)
         state = State(os.path.join(folder, f"{name}_photcal.json"), self.force)
+        # Taken now, because a run of jwst's steps may leave other values behind.
+        self._parameters = {step: _parameters(getattr(self, step)) for step in self.step_defs}
         observations, failures = group_members(members)
         for file, reason in failures:
             log.error("%s is left out: %s", file, reason)
@@ -188,7 +202,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
                 state,
                 f"spectra of {one.name}",
                 [*files, *one.background],
-                self.soss_spec2,
+                "soss_spec2",
                 lambda: run_spec2(self.soss_spec2, one, folder),
                 (_context(),),
             )
@@ -198,7 +212,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             state,
             f"ratio of {one.name}",
             files,
-            self.soss_ratio,
+            "soss_ratio",
             lambda: [self._ratio(files, folder)],
             (),
         )[0]
@@ -228,7 +242,9 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
 
         parts = [*files, *([step.photom] if step.photom and os.path.isfile(step.photom) else [])]
         roles = {os.path.basename(path): role for path, role in step.roles.items()}
-        products = self._stage(state, "combination", parts, step, run, (_context(),), roles)
+        products = self._stage(
+            state, "combination", parts, "soss_photom_combine", run, (_context(),), roles
+        )
         return open_product(products[0], SossPhotomCorrectionModel)
 
     def _stage(
@@ -236,26 +252,30 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         state: State,
         stage: str,
         inputs: Sequence[str],
-        step: Any,
+        step: str,
         run: Callable[[], list[str]],
         more_versions: Sequence[str],
         more_parameters: Any = None,
     ) -> list[str]:
         """Run a stage, or take what an earlier run has made."""
-        parameters = {
-            key: value
-            for key, value in step.get_pars().items()
-            if key not in ("output_dir", "save_results", "output_file")
-        }
         versions = (soss_photcal_steps.__version__, jwst.__version__, *more_versions)
-        key = stage_key(inputs, {"step": parameters, "more": more_parameters}, versions)
+        key = stage_key(inputs, {"step": self._parameters[step], "more": more_parameters}, versions)
         made = state.products(stage, key)
         if made is not None:
-            log.info("The %s is there from an earlier run, unchanged.", stage)
+            log.info("Made by an earlier run, and unchanged: %s.", stage)
             return made
         made = run()
         state.done(stage, key, made)
         return made
+
+
+def _parameters(step: Any) -> dict[str, Any]:
+    """Give the parameters of a step, but for those that say where its products go."""
+    return {
+        name: value
+        for name, value in step.get_pars().items()
+        if name not in ("output_dir", "save_results", "output_file")
+    }
 
 
 def _context() -> str:

@@ -175,7 +175,7 @@ def _fit_pieces(
         if number >= main:
             anchors[number + 1] = Anchor(high, float(found.curve[-1]), float(found.error[-1]))
         kept[np.flatnonzero(inside)] = found.keep
-        sections[number] = {**found.description, "low": low, "high": high}
+        sections[number] = found.description
     outlier = np.zeros(wavelength.size, bool)
     outlier[np.flatnonzero(good)] = ~kept
     beyond = (wavelength < x[kept][0]) | (wavelength > x[kept][-1])

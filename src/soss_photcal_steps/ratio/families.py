@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.polynomial import legendre
+from scipy.interpolate import make_lsq_spline
 from scipy.linalg import solve_triangular
 
-__all__ = ["Anchor", "Family", "even_places", "legendre_family", "spline_columns", "spline_family"]
+__all__ = [
+    "Anchor",
+    "Family",
+    "Points",
+    "even_places",
+    "legendre_family",
+    "spline_columns",
+    "spline_family",
+]
 
 # Places that are tried for a knot, and the least number of points between two of them.
 _PLACES = 48
@@ -39,6 +49,28 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class Points:
+    """What a curve is fitted to.
+
+    Attributes
+    ----------
+    x, y, sigma : ndarray
+        Rising wavelengths, um, values and their errors, shape (n,).
+    low, high : float
+        Range of the section, um, within which the points lie.
+    anchor : Anchor or None
+        Where the curve has to pass.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    sigma: np.ndarray
+    low: float
+    high: float
+    anchor: Anchor | None = None
+
+
+@dataclass(frozen=True)
 class Family:
     """Solutions of a family of curves.
 
@@ -47,7 +79,7 @@ class Family:
     method : {"legendre", "spline"}
         Kind.
     low, high : float
-        Range of the points, um.
+        Range of the section, um.
     knots : tuple of float
         Inner knots of the most flexible spline in the order in which they come in, um.
     sizes : tuple of int
@@ -101,6 +133,35 @@ class Family:
         level = 0.0 if self.anchor is None else self.anchor.value
         found = [terms[:, : self._terms(m)] @ self._amplitudes[: self._terms(m)] for m in members]
         return np.array(found) + level
+
+    def coefficients(self, member: int) -> list[float]:
+        """Give the coefficients of a curve.
+
+        Parameters
+        ----------
+        member : int
+            Which.
+
+        Returns
+        -------
+        list of float
+            Of the Legendre series over `low` to `high`, from degree 0; or of the cubic B-splines
+            on the knots with `low` and `high` four times each, as `scipy.interpolate.BSpline`
+            takes them.
+        """
+        label = self.labels[member]
+        if self.method == "legendre":
+            x = _scaled_nodes(self.low, self.high, label + 1)
+            series = legendre.legfit(
+                _scaled(self.low, self.high, x), self.curves(x, [member])[0], label
+            )
+            return [float(value) for value in series]
+        knots = np.sort(self.knots[:label])
+        edges = np.concatenate([[self.low], knots, [self.high]])
+        x = np.unique(np.concatenate([np.linspace(*pair, 8) for pair in pairwise(edges)]))
+        padded = np.concatenate([[self.low] * 3, edges, [self.high] * 3])
+        spline = make_lsq_spline(x, self.curves(x, [member])[0], padded, k=3)
+        return [float(value) for value in spline.c]
 
     def variances(self, x: np.ndarray, members: Sequence[int], factor: float) -> np.ndarray:
         """Give the variances of some curves.
@@ -158,6 +219,12 @@ def spline_columns(
     return np.hstack([legendre.legvander(scaled, 3), change**3])
 
 
+def _scaled_nodes(low: float, high: float, count: int) -> np.ndarray:
+    """Chebyshev's nodes between two wavelengths."""
+    angle = np.pi * (np.arange(count) + 0.5) / count
+    return (low + high) / 2 + (high - low) / 2 * np.cos(angle)
+
+
 def _scaled(low: float, high: float, x: np.ndarray) -> np.ndarray:
     return (2 * x - low - high) / (high - low)
 
@@ -181,22 +248,12 @@ def _columns(
 
 
 def _solve(
-    method: str,
-    x: np.ndarray,
-    y: np.ndarray,
-    sigma: np.ndarray,
-    anchor: Anchor | None,
-    knots: Sequence[float],
-    degree: int,
-    labels: Sequence[int],
+    method: str, points: Points, knots: Sequence[float], degree: int, labels: Sequence[int]
 ) -> Family:
-    low, high = float(x[0]), float(x[-1])
-    if anchor is not None:
-        low, high = min(low, anchor.wavelength), max(high, anchor.wavelength)
-    columns = _columns(low, high, knots, degree, x, anchor) / sigma[:, None]
-    level = 0.0 if anchor is None else anchor.value
-    orthogonal, triangle = np.linalg.qr(columns)
-    target = (y - level) / sigma
+    anchor, sigma = points.anchor, points.sigma
+    columns = _columns(points.low, points.high, knots, degree, points.x, anchor)
+    orthogonal, triangle = np.linalg.qr(columns / sigma[:, None])
+    target = (points.y - (0.0 if anchor is None else anchor.value)) / sigma
     amplitudes = orthogonal.T @ target
     first = 4 if method == "spline" else 1
     sizes = tuple(label + first for label in labels)
@@ -205,8 +262,8 @@ def _solve(
     terms = np.array(sizes) - (anchor is not None)
     return Family(
         method,
-        low,
-        high,
+        points.low,
+        points.high,
         tuple(float(k) for k in knots),
         sizes,
         tuple(labels),
@@ -218,52 +275,35 @@ def _solve(
     )
 
 
-def legendre_family(
-    x: np.ndarray,
-    y: np.ndarray,
-    sigma: np.ndarray,
-    degrees: Sequence[int],
-    anchor: Anchor | None = None,
-) -> Family:
+def legendre_family(points: Points, degrees: Sequence[int]) -> Family:
     """Fit Legendre series.
 
     Parameters
     ----------
-    x, y, sigma : ndarray
-        Points by rising wavelength, um, and their errors, shape (n,).
+    points : Points
+        What to fit.
     degrees : sequence of int
         Degrees, rising.
-    anchor : Anchor, optional
-        Where the curves have to pass.
 
     Returns
     -------
     Family
         The series of all degrees.
     """
-    return _solve("legendre", x, y, sigma, anchor, (), max(degrees), degrees)
+    return _solve("legendre", points, (), max(degrees), degrees)
 
 
-def spline_family(
-    x: np.ndarray,
-    y: np.ndarray,
-    sigma: np.ndarray,
-    most: int,
-    anchor: Anchor | None = None,
-    knots: Sequence[float] | None = None,
-) -> Family:
+def spline_family(points: Points, most: int, knots: Sequence[float] | None = None) -> Family:
     """Fit cubic splines by least squares, with a knot more each.
 
     A new knot comes where it lowers chi square most.
 
     Parameters
     ----------
-    x, y, sigma : ndarray
-        Points by rising wavelength, um, and their errors, shape (n,).
+    points : Points
+        What to fit.
     most : int
         Most inner knots.
-    anchor : Anchor, optional
-        Where the curves have to pass.
     knots : sequence of float, optional
         Inner knots that the user wants, um; there is one curve then.
 
@@ -273,9 +313,9 @@ def spline_family(
         The splines.
     """
     if knots is not None:
-        return _solve("spline", x, y, sigma, anchor, sorted(knots), 3, (len(knots),))
-    found = _best_knots(x, y, sigma, most, anchor)
-    return _solve("spline", x, y, sigma, anchor, found, 3, range(len(found) + 1))
+        return _solve("spline", points, sorted(knots), 3, (len(knots),))
+    found = _best_knots(points, most)
+    return _solve("spline", points, found, 3, range(len(found) + 1))
 
 
 def even_places(x: np.ndarray, sigma: np.ndarray, count: int) -> np.ndarray:
@@ -299,20 +339,18 @@ def even_places(x: np.ndarray, sigma: np.ndarray, count: int) -> np.ndarray:
     return np.interp(wanted, weight, x)
 
 
-def _best_knots(
-    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, most: int, anchor: Anchor | None
-) -> list[float]:
-    """Choose knots one by one from places with equal numbers of points between them."""
+def _best_knots(points: Points, most: int) -> list[float]:
+    """Choose knots one by one from places that part the points evenly."""
+    x, sigma, anchor = points.x, points.sigma, points.anchor
     count = min(_PLACES, x.size // _LEAST_BETWEEN - 1)
     if count < 1 or most < 1:
         return []
     places = even_places(x, sigma, count)
-    low, high = float(x[0]), float(x[-1])
-    columns = _columns(low, high, places, 3, x, anchor) / sigma[:, None]
+    columns = _columns(points.low, points.high, places, 3, x, anchor) / sigma[:, None]
     level = 0.0 if anchor is None else anchor.value
     fixed = columns.shape[1] - count
     orthogonal, _ = np.linalg.qr(columns[:, :fixed])
-    left = (y - level) / sigma
+    left = (points.y - level) / sigma
     left = left - orthogonal @ (orthogonal.T @ left)
     change = columns[:, fixed:]
     full = np.einsum("ij,ij->j", change, change)

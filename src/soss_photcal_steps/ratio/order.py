@@ -76,7 +76,12 @@ class OrderRatio:
     fit_description : dict
         How the fit was made: ``status`` (``fitted`` or ``not fitted``), ``reason``, and per
         section ``low``, ``high`` (um), ``method`` (``legendre`` or ``spline``), ``degree``,
-        ``knots``, ``rms``, ``n_points``, ``n_rejected``.
+        ``knots`` (inner ones, um), ``coefficients`` (of the Legendre series over ``low`` to
+        ``high``, or of the cubic B-splines on the knots with ``low`` and ``high`` four times
+        each), ``rms`` (of the residuals), ``n_points``, ``n_rejected``, ``noise`` (scatter over
+        quoted error), ``correlation`` (variance of a mean of neighbours over that of independent
+        points), ``chi_square`` (reduced, of the means in bins) and ``passed`` (the test of the
+        residuals).
     """
 
     order: int

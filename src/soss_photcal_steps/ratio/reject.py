@@ -24,7 +24,8 @@ __all__ = ["Noise", "reject_outliers"]
 # curve may bend sharply.
 _SPACING = 45
 _NEAR_JOIN = (15, 35, 65)
-_START_WINDOW = 101
+# Windows of running medians: to start with, and where the spline has gone astray.
+_START_WINDOW, _NEAR_WINDOW = 101, 31
 # Widths over which residuals are averaged, points.
 _WIDTHS = (1, 3, 7, 15, 31)
 _WIDE = 15
@@ -96,6 +97,7 @@ def reject_outliers(
     basis = _Penalised(x, low_join, high_join)
     keep = np.ones(x.size, bool)
     start = _running_median(x, y, min(_START_WINDOW // 2, x.size // 6))
+    near = median_filter(y, _NEAR_WINDOW, mode="mirror")
     base = start
     least = _PRECISION * float(np.median(np.abs(y))) / sigma
     scale = np.maximum(local_scale((y - base) / sigma), least)
@@ -111,7 +113,7 @@ def reject_outliers(
         if rounds == 0:
             break
         after, strayed = _good_points(normalised / scale, keep, limit)
-        base = np.where(strayed, start, base)
+        base = np.where(strayed, near, base)
         settled = any((after == before).all() for before in seen)
         # A round that comes back to an earlier one would go on for ever: both go out.
         keep = after & keep if settled else after

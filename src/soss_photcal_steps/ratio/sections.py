@@ -4,7 +4,8 @@
 * Which curve: the smallest second-order Akaike criterion (Hurvich & Tsai 1989) among Legendre
   series of all degrees and among splines of all numbers of knots, with as many independent
   points as the correlation of the residuals leaves.  A ratio is no polynomial, so the question
-  is which curve comes nearest, which is Akaike's, not which degree is the true one.
+  is which curve comes nearest, which is Akaike's, not which degree is the true one, which is
+  Schwarz's (BIC).
 * A Legendre series is good enough if the means of its residuals in bins scatter as the noise
   says, and neighbouring bins do not go together.  Else a spline is taken.
 * The error: the covariance of the fit, times the variance and the correlation of the
@@ -20,7 +21,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from soss_photcal_steps.ratio.families import Anchor, Family, legendre_family, spline_family
+from soss_photcal_steps.ratio.families import (
+    Anchor,
+    Family,
+    Points,
+    legendre_family,
+    spline_family,
+)
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
 
@@ -28,9 +35,12 @@ __all__ = ["SectionFit", "bin_test", "fit_section"]
 
 # Points per bin of the test, fewest bins, and the probability at which it says no.
 _BIN, _LEAST_BINS, _LEVEL = 40, 5, 0.01
+# The same for the correlation of neighbouring bins, in standard deviations.
+_TOGETHER = 2.33
 # Weight below which a curve counts as not plausible.
 _LEAST_WEIGHT = 1e-3
-_KNOT_COST = 1
+# Fewest points of a spline that nobody asked for.
+_LEAST_FOR_SPLINE = 20
 
 
 @dataclass(frozen=True)
@@ -79,10 +89,7 @@ def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple
     free = max(count - parameters, 1)
     total = float((means**2).sum())
     neighbours = float(means[1:] @ means[:-1]) / total if total > 0 else 0.0
-    # A fit with p parameters leaves the bins a correlation of about -p / count.
-    together = (neighbours + parameters / count) * np.sqrt(count) > 2.33 + parameters / np.sqrt(
-        count
-    )
+    together = neighbours * np.sqrt(count) > _TOGETHER
     passed = total < chi2.ppf(1 - _LEVEL, free) and not together
     return bool(passed), total / free
 
@@ -90,9 +97,7 @@ def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple
 def _criterion(family: Family, n: int, correlation: float) -> np.ndarray:
     """Akaike's criterion of second order, of each curve of a family."""
     free = n / correlation
-    knots = np.array(family.labels) if family.method == "spline" else 0
-    # A knot is a term and a place, both from the data.
-    terms = np.array(family.sizes) + (_KNOT_COST - 1) * knots
+    terms = np.array(family.sizes)
     left = free - terms - 1
     penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
     # With hardly any points there is still the simplest curve.
@@ -100,24 +105,24 @@ def _criterion(family: Family, n: int, correlation: float) -> np.ndarray:
     return family.chi_squares / correlation + penalty
 
 
-def _families(
-    x: np.ndarray, y: np.ndarray, sigma: np.ndarray, anchor: Anchor | None, options: FitOptions
-) -> list[Family]:
+def _families(points: Points, options: FitOptions) -> list[Family]:
     families = []
+    x = points.x
     room = max(x.size // 5 - 1, 1)
+    # A constant cannot join its neighbour but at one level.
+    least = 0 if points.anchor is None else 1
     if options.method in ("auto", "legendre"):
         if options.degree is not None:
-            degrees = [max(min(options.degree, x.size - 2), 0 if anchor is None else 1)]
+            degrees = [max(min(options.degree, x.size - 2), least)]
         else:
-            least = 0 if anchor is None else 1
             degrees = list(range(least, max(min(options.max_degree, room), least) + 1))
-        families.append(legendre_family(x, y, sigma, degrees, anchor))
+        families.append(legendre_family(points, degrees))
     if options.method == "spline" or (options.method == "auto" and options.degree is None):
         if options.knots is not None:
             inside = [knot for knot in options.knots if x[0] < knot < x[-1]]
-            families.append(spline_family(x, y, sigma, 0, anchor, inside))
-        elif x.size >= 20:
-            families.append(spline_family(x, y, sigma, min(options.max_knots, room), anchor))
+            families.append(spline_family(points, 0, inside))
+        elif x.size >= _LEAST_FOR_SPLINE or not families:
+            families.append(spline_family(points, min(options.max_knots, room)))
     return families
 
 
@@ -153,7 +158,8 @@ def fit_section(
     noise = reject_outliers(x, y, sigma, options.sigma, options.maxiters, *joins)
     keep = noise.keep
     px, py, ps = x[keep], y[keep], (sigma * noise.scale)[keep]
-    families = _families(px, py, ps, anchor, options)
+    low, high = min(float(x[0]), float(grid.min())), max(float(x[-1]), float(grid.max()))
+    families = _families(Points(px, py, ps, low, high, anchor), options)
     criteria = [_criterion(family, px.size, noise.correlation) for family in families]
     best = [int(np.argmin(values)) for values in criteria]
     tests = []
@@ -169,11 +175,12 @@ def fit_section(
     residual = py - family.curves(px, [member])[0]
     label = family.labels[member]
     description = {
-        "low": float(x[0]),
-        "high": float(x[-1]),
+        "low": low,
+        "high": high,
         "method": family.method,
         "degree": 3 if family.method == "spline" else label,
         "knots": sorted(family.knots[:label]) if family.method == "spline" else [],
+        "coefficients": family.coefficients(member),
         "rms": float(np.sqrt(np.mean(residual**2))),
         "n_points": int(keep.sum()),
         "n_rejected": int((~keep).sum()),

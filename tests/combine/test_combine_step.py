@@ -1,0 +1,254 @@
+"""The combine step, as a user runs it."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.models import (
+    SossPhotomCorrectionModel,
+    SossRatioModel,
+    open_product,
+    plain_orders,
+)
+from soss_photcal_steps.photom.table import read_photom
+from soss_photcal_steps.ratio.ratio_step import SossRatioStep
+from soss_photcal_steps.simulate import instrument
+from soss_photcal_steps.simulate.calspec import write_model
+from soss_photcal_steps.simulate.campaign import report_campaign
+from soss_photcal_steps.simulate.references import write_references
+from soss_photcal_steps.simulate.spectra import simulate_spectra
+from soss_photcal_steps.simulate.spectrafile import write_spectra
+
+STRUN = Path(sys.executable).with_name("strun")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Make the ratio products of a campaign of the report's shape, with few visits."""
+    folder = tmp_path_factory.mktemp("made")
+    references = write_references(folder / "references")
+    photom = shutil.copy(references["photom"], folder)
+    campaign = report_campaign(3, stability=2, max_nints=4, grey_scatter=0.003, shape_scatter=0.001)
+    names = []
+    for plan in campaign.observations:
+        if plan.star is None:
+            continue
+        model = folder / f"{plan.star.calspec}_mod_sim.fits"
+        if not model.exists():
+            write_model(plan.star, model)
+        spectra = [str(path) for path in write_spectra(simulate_spectra(plan), folder)]
+        for path in spectra:
+            fits.setval(path, "R_PHOTOM", value=f"crds://{Path(photom).name}")
+        with SossRatioStep.call(
+            spectra, model=str(model), photom_file=str(photom), save_results=True,
+            output_dir=str(folder),
+        ) as product:  # fmt: skip
+            names.append(product.meta.filename)
+    members = [{"expname": name, "exptype": "science"} for name in names]
+    association = {"products": [{"name": "campaign", "members": members}]}
+    (folder / "asn.json").write_text(json.dumps(association))
+    return folder, Path(photom).name, names
+
+
+@pytest.fixture
+def campaign(made, tmp_path):
+    """Copy the products, the association and the photom file to a folder of the test's own."""
+    folder, photom, names = made
+    for name in (*names, photom, "asn.json"):
+        shutil.copy(folder / name, tmp_path)
+    return tmp_path, photom, names
+
+
+def combine(folder, photom, what="asn.json", **parameters):
+    """Run the step without certifying."""
+    given = {"check": False, **parameters}
+    return SossPhotomCombineStep.call(
+        str(folder / what) if isinstance(what, str) else what,
+        photom=str(folder / photom), save_results=True, output_dir=str(folder), **given,
+    )  # fmt: skip
+
+
+def test_strun_makes_a_photom_file_that_may_be_delivered(campaign):
+    """Under strun the new file has the true response to 0.6 %, and no error of any check."""
+    folder, photom, names = campaign
+    before = {name: (folder / name).read_bytes() for name in (*names, photom)}
+    done = subprocess.run(
+        [STRUN, "soss_photom_combine", "asn.json", f"--photom={photom}", "--author=A. Tester",
+         "--save_plots=true"],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    new = read_photom(folder / "campaign_photom.fits")
+    for row, (low, high) in ((new.rows[0], (0.9, 2.8)), (new.rows[1], (0.63, 0.94))):
+        x = row.wavelength
+        inside = (x > low) & (x < high)
+        truth = instrument.response(row.order, x[inside])
+        found = row.photmj * row.relresponse[inside]
+        assert np.abs(found / truth - 1).max() < 0.006
+        error = row.reluncertainty[inside] / row.relresponse[inside]
+        assert (error > 0).all()
+        assert np.median(error) < 0.01
+    header = new.header
+    assert header["AUTHOR"] == "A. Tester"
+    assert header["PEDIGREE"] == "INFLIGHT 2022-06-05 2025-05-22"
+    with open_product(folder / "campaign_sosscorr.asdf", SossPhotomCorrectionModel) as model:
+        assert model.photom.verdict == "may be delivered"
+        assert model.photom.new_file == "campaign_photom.fits"
+        inputs = model.meta.soss_photcal.instance["soss_photom_combine"]["inputs"]
+    assert [one["name"] for one in inputs] == [photom, *names]
+
+
+def test_the_report_s_eight_curves_come_out(campaign):
+    """Visits for stability count as one curve, so order 1 has eight curves of five stars."""
+    folder, photom, _ = campaign
+    with combine(folder, photom) as model:
+        first = plain_orders(model)[0]
+        stars = list(first["curves"]["stars"])
+        assert len(stars) == 8
+        assert len(set(stars)) == 5
+        assert stars.count("BD+60 1753") == 2
+        assert stars.count("GSPC P330-E") == 3
+        assert set(first["influence"]) == set(stars)
+        assert set(first["means"]) == {"clipped", "weighted", "random_effects"}
+        assert {one.role for one in model.observations} == {
+            "calibration", "stability",
+        }  # fmt: skip
+
+
+def test_the_chosen_mean_is_what_the_file_holds(campaign):
+    """With each method the new response is the old one over that mean."""
+    folder, photom, _ = campaign
+    old = read_photom(folder / photom).rows[0]
+    for method in ("clipped", "weighted", "random_effects"):
+        with combine(folder, photom, method=method) as model:
+            entry = plain_orders(model)[0]
+            assert entry["method"] == method
+            known = np.isfinite(entry["correction"])
+            x, mean = np.array(entry["wavelength"])[known], np.array(entry["correction"])[known]
+        new = read_photom(folder / "campaign_photom.fits").rows[0]
+        inside = (old.wavelength > x[0]) & (old.wavelength < x[-1])
+        expected = old.relresponse / np.interp(old.wavelength, x, mean)
+        np.testing.assert_allclose(new.relresponse[inside], expected[inside], rtol=2e-5)
+
+
+def test_rows_that_are_not_derived_are_kept_bit_for_bit(campaign):
+    """Order 3 and F277W, and order 2 if it is not asked for, are the old rows."""
+    folder, photom, _ = campaign
+    combine(folder, photom, orders=[1]).close()
+    old, new = (read_photom(folder / name).rows for name in (photom, "campaign_photom.fits"))
+    assert not np.array_equal(old[0].relresponse, new[0].relresponse)
+    for one, other in zip(old[1:], new[1:], strict=True):
+        assert one.relresponse.tobytes() == other.relresponse.tobytes()
+        assert one.wavelength.tobytes() == other.wavelength.tobytes()
+
+
+def test_products_on_the_command_line_and_models_give_the_same(campaign):
+    """Several files, a list of models, and the association have the same correction."""
+    folder, photom, names = campaign
+    with combine(folder, photom) as model:
+        expected = np.array(plain_orders(model)[0]["correction"])
+    models = [open_product(folder / name, SossRatioModel) for name in names]
+    for given in ([str(folder / name) for name in names], models, names[::-1]):
+        items = [str(folder / one) if isinstance(one, str) else one for one in given]
+        with combine(folder, photom, items, output_file=str(folder / "list")) as model:
+            np.testing.assert_allclose(
+                np.array(plain_orders(model)[0]["correction"]), expected, rtol=1e-12
+            )
+    for model in models:
+        model.close()
+
+
+def test_restrictions_leave_out_what_they_say(campaign):
+    """A star and a range that the table excludes are not in the curves."""
+    folder, photom, _ = campaign
+    (folder / "out.csv").write_text(
+        "star,observation,order,low,high\nG191-B2B,,,,\nGSPC P177-D,,1,2.0,3.0\n"
+    )
+    with combine(folder, photom, restrictions=str(folder / "out.csv")) as model:
+        first = plain_orders(model)[0]
+        assert "G191-B2B" not in first["curves"]["stars"]
+        row = first["curves"]["stars"].index("GSPC P177-D")
+        used = np.array(first["curves"]["used"])[row]
+        assert not used[np.array(first["wavelength"]) > 2.0].any()
+        assert used[np.array(first["wavelength"]) < 1.9].any()
+        assert any("G191-B2B" in note for note in model.notes)
+
+
+def spoil(path, group, name, value):
+    """Change a value of a saved ratio product."""
+    with open_product(path, SossRatioModel) as model:
+        setattr(getattr(model, group), name, value)
+        model.save(path)
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value"),
+    [
+        ("extraction", "width", 30.0), ("extraction", "method", "atoca"),
+        ("calibration", "photom_checksum", "0" * 64), ("observation", "pwcpos", 240.0),
+    ],
+)  # fmt: skip
+def test_ratios_that_do_not_belong_together_are_refused(campaign, group, name, value):
+    """Another width, method, photom file or wheel angle is refused; the odd file is named."""
+    folder, photom, names = campaign
+    spoil(folder / names[4], group, name, value)
+    with pytest.raises(SossInputError, match=names[4].replace(".", r"\.")):
+        combine(folder, photom)
+    assert not (folder / "campaign_photom.fits").exists()
+
+
+def test_another_photom_file_is_refused(campaign):
+    """A photom file with another checksum than the ratios name is refused."""
+    folder, photom, _ = campaign
+    other = folder / "other.fits"
+    shutil.copy(folder / photom, other)
+    fits.setval(other, "AUTHOR", value="somebody else")
+    with pytest.raises(SossInputError, match="checksum is another"):
+        combine(folder, "other.fits")
+    with pytest.raises(SossInputError, match="does not exist"):
+        combine(folder, "none.fits")
+    with pytest.raises(SossInputError, match=f"{photom} .* is needed; name it"):
+        SossPhotomCombineStep.call(str(folder / "asn.json"))
+
+
+@pytest.mark.parametrize("what", ["missing", "damaged", "other", "twice", "empty", "no members"])
+def test_unusable_input_is_one_sentence(campaign, what):
+    """A missing, damaged, foreign or repeated member is a sentence, and nothing is written."""
+    folder, photom, names = campaign
+    content = json.loads((folder / "asn.json").read_text())
+    members = content["products"][0]["members"]
+    if what == "missing":
+        (folder / names[0]).unlink()
+    elif what == "damaged":
+        data = (folder / names[0]).read_bytes()
+        (folder / names[0]).write_bytes(data[: len(data) // 3])
+    elif what == "other":
+        (folder / names[0]).write_text("nothing of the kind")
+    elif what == "twice":
+        shutil.copy(folder / names[0], folder / "copy.asdf")
+        members.append({"expname": "copy.asdf", "exptype": "science"})
+    elif what == "no members":
+        members.clear()
+    (folder / "asn.json").write_text("" if what == "empty" else json.dumps(content))
+    if what in ("missing", "damaged"):
+        done = subprocess.run(
+            [STRUN, "soss_photom_combine", "asn.json", f"--photom={photom}"],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert "Traceback" not in done.stdout + done.stderr
+        assert names[0] in done.stdout + done.stderr
+    else:
+        with pytest.raises(SossInputError):
+            combine(folder, photom)
+    assert not (folder / "campaign_photom.fits").exists()
+    assert not (folder / "campaign_sosscorr.asdf").exists()

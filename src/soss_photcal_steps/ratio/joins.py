@@ -24,6 +24,8 @@ _MESHES = (0.004, 0.001, 0.0005)
 # A peak counts if it is this high, in units of the ratio and of its error.
 _LEAST_HEIGHT, _LEAST_SIGMA = 0.03, 6.0
 _LEAST_POINTS = 5
+# A peak is none if the ratio rises before it by more than this part of the slope after it.
+_GOES_ON = 0.5
 # How well the pieces describe a curve, as a fraction of it.
 _LIKENESS = 0.01
 # Residuals count up to this many sigma, so that contamination does not decide.
@@ -90,7 +92,11 @@ def find_order2_joins(
     for coarse, fine in pairwise(_MESHES):
         peak, minimum = pairs[np.argmin(cost)]
         offsets = np.arange(-coarse, coarse + fine / 2, fine)
-        pairs = _mesh(x, peak + offsets, minimum + offsets, np.array([[peak, minimum]]))
+        peaks, minima = (
+            np.clip(peak + offsets, *peak_range),
+            np.clip(minimum + offsets, *minimum_range),
+        )
+        pairs = _mesh(x, peaks, minima, np.array([[peak, minimum]]))
         cost, found = _fit_chains(x, y, sigma, pairs)
     best = int(np.argmin(cost))
     peak, minimum = pairs[best]
@@ -150,5 +156,7 @@ def _fit_chains(
         weight = np.minimum(1, _CLIP / np.maximum(residual, 1e-12)) / sigma**2
     # The cost of a point is bounded, for a zero order not to outweigh the peak.
     cost = (np.minimum(residual, _CLIP) ** 2).sum(1)
-    # Towards the peak the ratio has to rise.
-    return np.where(found[:, 3] > 0, cost, np.inf), found / scale
+    found = found / scale
+    # The ratio has to rise towards the peak, and not to go on so before it.
+    rises = (found[:, 3] > 0) & (found[:, 4] < _GOES_ON * found[:, 3])
+    return np.where(rises, cost, np.inf), found

@@ -57,7 +57,7 @@ def usable_errors(y: np.ndarray, error: np.ndarray) -> np.ndarray:
         return np.full(y.size, max(scatter, tiny))
     place = np.arange(y.size)
     filled = np.interp(place, place[known], error[known])
-    smooth = median_filter(filled, min(_ERROR_WINDOW, y.size), mode="nearest")
+    smooth = median_filter(filled, min(_ERROR_WINDOW, y.size), mode="mirror")
     smooth = np.where(known & (filled > _BAD_PIXEL * smooth), filled, smooth)
     return np.maximum(smooth, tiny)
 

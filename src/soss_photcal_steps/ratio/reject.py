@@ -22,13 +22,15 @@ __all__ = ["Noise", "reject_outliers"]
 
 # Points between the knots of the flexible spline, and its first knots from a join, where the
 # curve may bend sharply.
-_SPACING = 45
-_NEAR_JOIN = (15, 35, 65)
+_SPACING = 30
+_NEAR_JOIN = (8, 16, 24, 33, 45, 65)
 # Windows of running medians: to start with, and where the spline has gone astray.
 _START_WINDOW, _NEAR_WINDOW = 101, 31
 # Widths over which residuals are averaged, points.
 _WIDTHS = (1, 3, 7, 15, 31)
-_WIDE = 15
+# A wide feature that is left in does little harm, while a bend that is taken for one does: so it
+# has to be clearer.
+_WIDE, _WIDE_LIMIT = 15, 1.5
 # A zero order bends over 20 points by nearly twice its height; what bends by less than this and
 # is wider than twice as many points is none.
 _SMOOTH, _BEND = 20, 0.8
@@ -242,7 +244,7 @@ def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndar
         score /= max(robust_scale(score[keep & free]), 1e-12)
         # Light can only be added over many pixels; where it seems to lack, the spline is wrong.
         for sign in (1, -1) if width < _WIDE else (1,):
-            hit = sign * score > limit
+            hit = sign * score > (limit if width < _WIDE else _WIDE_LIMIT * limit)
             if hit.any():
                 free &= ~_with_flanks(hit, sign * short, width)
     return ~free

@@ -8,7 +8,7 @@ from soss_photcal_steps.cli import main
 def test_demo_recovers_the_truth(tmp_path, capsys, monkeypatch):
     """The demo subtracts each simulated background to 3 per cent and shows truth and result."""
     monkeypatch.chdir(tmp_path)
-    assert main(["demo", "out", "--nints", "3", "--seed", "5"]) == 0
+    assert main(["demo", "out", "--background", "--nints", "3", "--seed", "5"]) == 0
     table = (tmp_path / "out" / "truth_and_result.txt").read_text()
     assert table in capsys.readouterr().out
     differences = [float(d) for d in re.findall(r"([+-]\d+\.\d+) %$", table, re.M)]
@@ -31,7 +31,7 @@ def test_demo_overwrites_nothing(tmp_path, capsys):
 @pytest.mark.parametrize("count", ["0", "-3"])
 def test_demo_needs_an_integration(tmp_path, capsys, count):
     """No integration at all is refused with one sentence, before anything is written."""
-    assert main(["demo", str(tmp_path / "new"), "--nints", count]) == 1
+    assert main(["demo", str(tmp_path / "new"), "--background", "--nints", count]) == 1
     assert "at least one integration" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 

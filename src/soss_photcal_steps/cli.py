@@ -24,18 +24,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser(
         "demo",
-        help="simulate exposures with a known background, subtract it, compare with the truth",
-        description="Simulate exposures of a bright, a middling and a faint star with a known "
-        "background, run soss_template_bkg on the files and compare with the truth. "
-        "Needs neither a network nor CRDS.",
+        help="simulate a small campaign, calibrate it, compare with the truth",
+        description="Simulate observations of five standard stars with a known response and "
+        "background, run the whole chain on them (soss_template_bkg, calwebb_spec2, soss_ratio, "
+        "soss_photom_combine), write and check a photom file, and compare with the truth. Needs "
+        "neither a network nor CRDS.",
     )
     demo.add_argument(
         "directory", nargs="?", default="soss_photcal_demo",
         help="folder to be made for the files (default: %(default)s); it must not exist yet",
     )  # fmt: skip
     demo.add_argument(
-        "--nints", type=int, default=10, metavar="N",
-        help="integrations of each exposure (default: %(default)s)",
+        "--background", action="store_true",
+        help="only the background step, on a bright, a middling and a faint star",
+    )  # fmt: skip
+    demo.add_argument(
+        "--nints", type=int, default=None, metavar="N",
+        help="integrations of each exposure (default: 1; 10 with --background)",
     )  # fmt: skip
     demo.add_argument(
         "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"
@@ -119,9 +124,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(run_simulate(options))
             return 0
-        from soss_photcal_steps.demo import run_demo
+        if options.background:
+            from soss_photcal_steps.background.demo import run_demo as run_background_demo
 
-        return run_demo(options.directory, n_integrations=options.nints, seed=options.seed)
+            count = 10 if options.nints is None else options.nints
+            return run_background_demo(options.directory, n_integrations=count, seed=options.seed)
+        from soss_photcal_steps.photcal.demo import run_demo
+
+        count = 1 if options.nints is None else options.nints
+        return run_demo(options.directory, seed=options.seed, max_nints=count)
     except SossInputError as error:
         print(f"soss-photcal: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,207 @@
+"""The pipeline from an association to the photom file, as a user runs it."""
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product, plain_orders
+from soss_photcal_steps.photcal.photcal_pipeline import SossPhotcalPipeline
+from soss_photcal_steps.simulate import instrument
+from soss_photcal_steps.simulate.calspec import write_model
+from soss_photcal_steps.simulate.campaign import Campaign, report_campaign
+from soss_photcal_steps.simulate.references import write_references
+from soss_photcal_steps.simulate.spectra import simulate_spectra
+from soss_photcal_steps.simulate.spectrafile import write_spectra
+from soss_photcal_steps.simulate.writecampaign import write_campaign
+
+STRUN = Path(sys.executable).with_name("strun")
+STARS = {
+    "bd60d1753": "{name: BD+60 1753, kind: A, calspec: bd60d1753_mod_sim.fits}",
+    "p330e": "{name: GSPC P330-E, kind: solar, calspec: p330e_mod_sim.fits}",
+    "p177d": "{name: GSPC P177-D, kind: solar, calspec: p177d_mod_sim.fits}",
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Write spectra of three stars, their models, and the photom file."""
+    folder = tmp_path_factory.mktemp("made")
+    photom = shutil.copy(write_references(folder / "references")["photom"], folder)
+    shutil.rmtree(folder / "references")
+    campaign = report_campaign(0, stability=0, max_nints=2, grey_scatter=0, shape_scatter=0)
+    for plan in campaign.observations:
+        if plan.star.calspec in STARS and plan.program != 6606:
+            write_model(plan.star, folder / f"{plan.star.calspec}_mod_sim.fits")
+            for path in write_spectra(simulate_spectra(plan), folder):
+                fits.setval(path, "R_PHOTOM", value=f"crds://{Path(photom).name}")
+    (folder / "standards.yaml").write_text(
+        "stars:\n" + "".join(f"- {text}\n" for text in STARS.values())
+    )
+    members = [
+        {"expname": path.name, "exptype": "science"}
+        for path in sorted(folder.glob("*x1dints.fits"))
+    ]
+    assert len(members) == 3
+    content = {"products": [{"name": "trial", "members": members}]}
+    (folder / "asn.json").write_text(json.dumps(content))
+    return folder, Path(photom).name
+
+
+@pytest.fixture
+def campaign(made, tmp_path):
+    """Copy all to a folder of the test's own."""
+    folder, photom = made
+    shutil.copytree(folder, tmp_path / "given")
+    return tmp_path / "given", photom
+
+
+def parameters(folder, photom):
+    """Give the parameters of the sub-steps."""
+    return {
+        "steps": {
+            "soss_ratio": {
+                "standards": str(folder / "standards.yaml"), "calspec_dir": str(folder),
+                "photom_file": str(folder / photom),
+            },
+            "soss_photom_combine": {
+                "standards": str(folder / "standards.yaml"), "photom": str(folder / photom),
+                "check": False, "splice_observation": "", "orders": [1],
+            },
+        },
+    }  # fmt: skip
+
+
+def run(folder, photom, **more):
+    """Run the pipeline."""
+    out = folder.parent / "out"
+    return SossPhotcalPipeline.call(
+        str(folder / "asn.json"), output_dir=str(out), **{**parameters(folder, photom), **more}
+    ), out
+
+
+def stamps(folder):
+    """Give time and content of all products."""
+    return {
+        path.name: (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.iterdir() if path.is_file()
+    }  # fmt: skip
+
+
+def test_spectra_become_a_photom_file_and_nothing_is_made_twice(campaign, pipeline_without_crds):
+    """The known ratio comes back to 0.3 %; a second run changes no file, a forced one does."""
+    folder, photom = campaign
+    result, out = run(folder, photom)
+    with result:
+        entry = plain_orders(result)[0]
+        x, found = np.array(entry["wavelength"]), np.array(entry["correction"])
+    inside = (x > 0.9) & (x < 2.0) & np.isfinite(found)
+    assert inside.sum() > 900
+    assert np.abs(found / instrument.filed_error(1, x) - 1)[inside].max() < 0.003
+    names = {path.name for path in out.iterdir()}
+    assert {"trial_photom.fits", "trial_sosscorr.asdf", "trial_photcal.json"} <= names
+    assert sum(name.endswith("_sossratio.asdf") for name in names) == 3
+    before = stamps(out)
+    run(folder, photom)[0].close()
+    assert stamps(out) == before
+    # A product that was damaged since is made again, and what hangs on it.
+    ratio = next(path for path in out.iterdir() if path.name.endswith("_sossratio.asdf"))
+    ratio.write_bytes(ratio.read_bytes()[:1000])
+    run(folder, photom)[0].close()
+    after = stamps(out)
+    changed = {name for name in before if before[name][0] != after[name][0]}
+    assert ratio.name in changed
+    assert sum(name.endswith("_sossratio.asdf") for name in changed) == 1
+
+
+def test_one_bad_observation_does_not_stop_the_others(campaign, pipeline_without_crds):
+    """A damaged member is reported at the end, with an error, after the others were combined."""
+    folder, photom = campaign
+    bad = sorted(folder.glob("*x1dints.fits"))[1]
+    bad.write_bytes(bad.read_bytes()[:40000])
+    with pytest.raises(SossInputError, match=bad.name.replace(".", r"\.")) as caught:
+        run(folder, photom)
+    assert "1 of the observations or files failed" in str(caught.value)
+    out = folder.parent / "out"
+    with open_product(out / "trial_sosscorr.asdf", SossPhotomCorrectionModel) as model:
+        assert len(model.observations) == 2
+    assert (out / "trial_photom.fits").exists()
+
+
+def test_ratios_and_spectra_can_be_mixed(campaign, pipeline_without_crds):
+    """Ratio products of an earlier run stand for their spectra, with the same result."""
+    folder, photom = campaign
+    first, out = run(folder, photom)
+    with first:
+        expected = np.array(plain_orders(first)[0]["correction"])
+    content = json.loads((folder / "asn.json").read_text())
+    members = content["products"][0]["members"]
+    name = members[0]["expname"].replace("_x1dints.fits", "_sossratio.asdf")
+    shutil.copy(out / name, folder)
+    members[0]["expname"] = name
+    (folder / "asn.json").write_text(json.dumps(content))
+    shutil.rmtree(out)
+    second, _ = run(folder, photom)
+    with second:
+        np.testing.assert_array_equal(np.array(plain_orders(second)[0]["correction"]), expected)
+
+
+def test_wrong_input_is_one_sentence(tmp_path, pipeline_without_crds):
+    """Anything but an association, or one without anything usable, is a sentence."""
+    with pytest.raises(SossInputError, match=r"\.json"):
+        SossPhotcalPipeline.call("x_rateints.fits")
+    path = tmp_path / "asn.json"
+    path.write_text(json.dumps({"products": [{"name": "x", "members": [{"expname": "no.fits"}]}]}))
+    with pytest.raises(SossInputError, match="No observation is left"):
+        SossPhotcalPipeline.call(str(path), output_dir=str(tmp_path))
+
+
+def test_rates_go_through_the_whole_chain_under_strun(tmp_path):
+    """One simulated observation of rates ends in a photom file within 1 % of the truth."""
+    plan = next(
+        one for one in report_campaign(2, max_nints=1, grey_scatter=0, shape_scatter=0).observations
+        if (one.program, one.observation) == (6606, 42)
+    )  # fmt: skip
+    import dataclasses
+
+    from soss_photcal_steps.simulate.campaign import Campaign
+
+    data = tmp_path / "data"
+    write_campaign(
+        Campaign("one", (dataclasses.replace(plan, background_observation=None),), 2), data
+    )
+    environment = json.loads((data / "campaign.json").read_text())["environment"]
+    (tmp_path / "standards.yaml").write_text(f"stars:\n- {STARS['p330e']}\n")
+    rate = next(data.glob("*_rateints.fits"))
+    members = [{"expname": f"data/{rate.name}", "exptype": "science"}]
+    (tmp_path / "asn.json").write_text(
+        json.dumps({"products": [{"name": "one", "members": members}]})
+    )
+    before = rate.read_bytes()
+    done = subprocess.run(
+        [STRUN, "soss_photcal", "asn.json",
+         "--steps.soss_spec2.steps.extract_1d.soss_atoca=false",
+         "--steps.soss_ratio.standards=standards.yaml",
+         "--steps.soss_ratio.calspec_dir=data/models",
+         "--steps.soss_photom_combine.orders=1,",
+         "--steps.soss_photom_combine.check=false"],
+        cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert rate.read_bytes() == before
+    with open_product(tmp_path / "one_sosscorr.asdf", SossPhotomCorrectionModel) as model:
+        entry = plain_orders(model)[0]
+        x, found = np.array(entry["wavelength"]), np.array(entry["correction"])
+    inside = (x > 0.9) & (x < 1.6) & np.isfinite(found)
+    difference = found / instrument.filed_error(1, x) - 1
+    assert abs(np.median(difference[inside])) < 0.005
+    assert np.abs(difference[inside]).max() < 0.015

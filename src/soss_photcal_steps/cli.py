@@ -15,6 +15,7 @@ __all__ = ["main"]
 def _parser() -> argparse.ArgumentParser:
     from soss_photcal_steps import __version__
     from soss_photcal_steps.photom.command import add_check_command
+    from soss_photcal_steps.photom.validate_command import add_validate_command
 
     parser = argparse.ArgumentParser(
         prog="soss-photcal",
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"
     )
     add_check_command(commands)
+    add_validate_command(commands)
     _add_simulate(commands)
     return parser
 
@@ -119,6 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status, text = run_check(options)
             print(text)
             return status
+        if options.command == "validate":
+            from soss_photcal_steps.photom.validate_command import run_validate
+
+            print(run_validate(options))
+            return 0
         if options.command == "simulate":
             from soss_photcal_steps.simulate.command import run_simulate
 

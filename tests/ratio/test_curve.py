@@ -287,6 +287,16 @@ def test_fixed_degree(degree):
     assert len(section["coefficients"]) == degree + 1
 
 
+def test_a_curve_that_does_not_follow_has_a_wide_band():
+    """A constant through a slope has a band as wide as what it leaves, and says it failed."""
+    wavelength, ratio, error, mask, truth = plain()
+    found = fit_curve(wavelength, ratio, error, mask, FitOptions(degree=0))
+    left = np.sqrt(np.mean((found.curve - truth) ** 2))
+    assert left > 0.02
+    assert np.median(found.error) == pytest.approx(left, rel=0.1)
+    assert not found.description["sections"][0]["passed"]
+
+
 def test_fixed_method_and_limits():
     """Method, highest degree and most knots are kept to."""
     ratio, _ = drawn("bd60d1753 1", 0)

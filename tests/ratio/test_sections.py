@@ -100,9 +100,9 @@ def test_knots_go_to_the_bend():
 
 
 def test_even_places_follow_the_weight():
-    """There is as much of 1 / sigma between any two places."""
+    """There is as much of 1 / sqrt(sigma) between any two places."""
     x = np.linspace(0, 1, 10001)
-    sigma = np.where(x < 0.5, 1.0, 4.0)
+    sigma = np.where(x < 0.5, 1.0, 16.0)
     places = even_places(x, sigma, 4)
     np.testing.assert_allclose(places, [0.125, 0.25, 0.375, 0.5], atol=1e-3)
 

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 # Places that are tried for a knot, and the least number of points between two of them.
-_PLACES = 48
+_PLACES = 64
 _LEAST_BETWEEN = 12
 
 
@@ -331,11 +331,12 @@ def even_places(x: np.ndarray, sigma: np.ndarray, count: int) -> np.ndarray:
     Returns
     -------
     ndarray
-        Wavelengths, um, with the same sum of 1 / sigma between them; so they are closer where
-        points are many and good.
+        Wavelengths, um, with the same sum of 1 / sqrt(sigma) between them; so they are closer
+        where points are many and good.
     """
-    weight = np.cumsum(1 / sigma) - 0.5 / sigma
-    wanted = np.linspace(0, float((1 / sigma).sum()), count + 2)[1:-1]
+    worth = 1 / np.sqrt(sigma)
+    weight = np.cumsum(worth) - 0.5 * worth
+    wanted = np.linspace(0, float(worth.sum()), count + 2)[1:-1]
     return np.interp(wanted, weight, x)
 
 

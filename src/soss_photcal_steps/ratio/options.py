@@ -54,7 +54,7 @@ class FitOptions:
     knots: tuple[float, ...] | None = None
     sections: str | tuple[float, ...] = "one"
     max_degree: int = 8
-    max_knots: int = 16
+    max_knots: int = 20
     short_degree: int = 2
     peak_range: tuple[float, float] = (0.55, 0.63)
     minimum_range: tuple[float, float] = (0.575, 0.67)

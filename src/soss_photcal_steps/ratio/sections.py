@@ -10,7 +10,8 @@
   says, and neighbouring bins do not go together.  Else a spline is taken.
 * The error: the covariance of the fit, times the variance and the correlation of the
   residuals, and the differences between the curves that might have been chosen, with their
-  Akaike weights (Burnham & Anderson 2002).
+  Akaike weights (Burnham & Anderson 2002).  Where the chosen curve does not pass the test, as
+  one of a degree that the user wants, what it leaves in the bins is added.
 """
 
 from __future__ import annotations
@@ -173,6 +174,8 @@ def fit_section(
     curve = family.curves(grid, [member])[0]
     error = _band(grid, curve, families, criteria, (chosen, member), inflation)
     residual = py - family.curves(px, [member])[0]
+    if not tests[chosen][0]:
+        error = np.hypot(error, _misfit(residual, ps, noise.correlation))
     label = family.labels[member]
     description = {
         "low": low,
@@ -198,6 +201,15 @@ def _choose(criteria: list[np.ndarray], passed: list[bool]) -> int:
         if good:
             return number
     return int(np.argmin([values.min() for values in criteria]))
+
+
+def _misfit(residual: np.ndarray, sigma: np.ndarray, correlation: float) -> float:
+    """Root mean square of the residuals that is not noise, from their means in bins."""
+    parts = np.array_split(np.arange(residual.size), max(residual.size // _BIN, _LEAST_BINS))
+    parts = [part for part in parts if part.size]
+    means = np.array([residual[part].mean() for part in parts])
+    noise = np.array([correlation * np.mean(sigma[part] ** 2) / part.size for part in parts])
+    return float(np.sqrt(max(np.average(means**2 - noise, weights=1 / noise), 0.0)))
 
 
 def _places_found(family: Family, member: int) -> float:

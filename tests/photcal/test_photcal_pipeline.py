@@ -170,14 +170,9 @@ def test_rates_go_through_the_whole_chain_under_strun(tmp_path):
         one for one in report_campaign(2, max_nints=1, grey_scatter=0, shape_scatter=0).observations
         if (one.program, one.observation) == (6606, 42)
     )  # fmt: skip
-    import dataclasses
-
-    from soss_photcal_steps.simulate.campaign import Campaign
-
+    alone = dataclasses.replace(plan, background_observation=None)
     data = tmp_path / "data"
-    write_campaign(
-        Campaign("one", (dataclasses.replace(plan, background_observation=None),), 2), data
-    )
+    write_campaign(Campaign("one", (alone,), 2), data)
     environment = json.loads((data / "campaign.json").read_text())["environment"]
     (tmp_path / "standards.yaml").write_text(f"stars:\n- {STARS['p330e']}\n")
     rate = next(data.glob("*_rateints.fits"))

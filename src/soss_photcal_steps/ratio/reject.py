@@ -1,8 +1,8 @@
 """Outliers of a ratio curve: bad pixels, zero orders, wings of lines.
 
-Features are told from the curve by their width.  A robust and flexible spline, which bends over
-about a hundred points, stands for the curve, whatever degree is taken in the end: a stiff curve
-would make outliers of its own misfit.  The residuals are looked at one by one and as means over
+Features are told from the curve by their width.  A robust spline with many knots and a penalty
+on its bends stands for the curve, whatever degree is taken in the end: a stiff curve would make
+outliers of its own misfit.  The residuals are looked at one by one and as means over
 some points, so that a wide, low feature is found as well as a single bad pixel.  A feature goes
 with its flanks, which are biased where they are not significant.
 """
@@ -34,11 +34,11 @@ _WIDE, _WIDE_LIMIT = 15, 1.5
 # A zero order bends over 20 points by nearly twice its height; what bends by less than this and
 # is wider than twice as many points is none.
 _SMOOTH, _BEND = 20, 0.8
-_NOISE_LEVEL = 1.5
 # How often a limit is raised that would leave too few points.
 _RAISES = 8
-# Flanks are followed in means over some points, of residuals up to some sigma.
-_FLANK, _DEEP, _MARGIN = 5, 10.0, 2
+# Flanks are followed in means over some points, of residuals up to some sigma, as far as they are
+# above a level in sigma, and by some points more.
+_FLANK, _DEEP, _NOISE_LEVEL, _MARGIN = 5, 10.0, 1.5, 2
 # Tukey's biweight gives nothing to residuals beyond this many sigma.
 _TUKEY = 4.685
 _TUKEY_ROUNDS = 2

@@ -5,13 +5,14 @@ import pytest
 
 from soss_photcal_steps.background import products
 from soss_photcal_steps.background.background_step import SossTemplateBackgroundStep
+from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.ratio.order import MASK_TITLES
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
 
 DOCS = Path(__file__).parents[1] / "docs"
 SPEC = [
     (step.class_alias, name, kind)
-    for step in (SossTemplateBackgroundStep, SossRatioStep)
+    for step in (SossTemplateBackgroundStep, SossRatioStep, SossPhotomCombineStep)
     for name, kind in re.findall(r"^ +(\w+) = (.*?)  #", step.spec, re.M)
 ]
 
@@ -21,8 +22,9 @@ def test_every_parameter_is_documented(step, name, kind):
     """Each parameter of a step is in the page of its arguments, with its default."""
     page = (DOCS / step / "arguments.md").read_text()
     assert f"`{name}`" in page
-    default = re.search(r"default='?([^')]*)'?\)", kind).group(1)
-    row = re.search(rf"^\| `{name}` \| `(.*?)` \|", page, re.M)
+    found = re.search(r"default=(?:'([^']*)'|list\(([^)]*)\)|([^,)]*))\)", kind).groups()
+    default = next(text for text in found if text is not None)
+    row = re.search(rf"^\| `{name}` \| `?(.*?)`? ?\|", page, re.M)
     if row is not None:
         assert row.group(1) == default
     else:

@@ -34,11 +34,15 @@ _WIDE, _WIDE_LIMIT = 15, 1.5
 # A zero order bends over 20 points by nearly twice its height; what bends by less than this and
 # is wider than twice as many points is none.
 _SMOOTH, _BEND = 20, 0.8
+# The spline strays by less than this fraction of the ratio; images that overlap may be smooth too.
+_MOST_ASTRAY = 0.08
 # How often a limit is raised that would leave too few points.
 _RAISES = 8
 # Flanks are followed in means over some points, of residuals up to some sigma, as far as they are
 # above a level in sigma, and by some points more.
 _FLANK, _DEEP, _NOISE_LEVEL, _MARGIN = 5, 10.0, 1.5, 2
+# Mean over neighbours, in sigma, from which on an outlier has flanks.
+_FEATURE = 3.5
 # Tukey's biweight gives nothing to residuals beyond this many sigma.
 _TUKEY = 4.685
 _TUKEY_ROUNDS = 2
@@ -114,7 +118,8 @@ def reject_outliers(
         correlation = correlation_factor((normalised / scale)[keep], freedom)
         if rounds == 0:
             break
-        after, strayed = _good_points(normalised / scale, keep, limit)
+        low = y - base < _MOST_ASTRAY * float(np.median(np.abs(y)))
+        after, strayed = _good_points(normalised / scale, keep, limit, low)
         base = np.where(strayed, near, base)
         settled = any((after == before).all() for before in seen)
         # A round that comes back to an earlier one would go on for ever: both go out.
@@ -126,7 +131,7 @@ def reject_outliers(
 
 
 def _good_points(
-    normalised: np.ndarray, keep: np.ndarray, limit: float
+    normalised: np.ndarray, keep: np.ndarray, limit: float, low: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tell the points that are in no feature, and those where the spline has gone astray.
 
@@ -134,7 +139,7 @@ def _good_points(
     """
     for _ in range(_RAISES):
         found = _features(normalised, keep, limit)
-        strayed = _astray(found, normalised, keep, limit)
+        strayed = _astray(found, normalised, keep, limit, low)
         after = ~found | strayed
         if after.sum() > normalised.size // 3:
             return after, strayed
@@ -251,11 +256,11 @@ def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndar
 
 
 def _astray(
-    found: np.ndarray, normalised: np.ndarray, keep: np.ndarray, limit: float
+    found: np.ndarray, normalised: np.ndarray, keep: np.ndarray, limit: float, low: np.ndarray
 ) -> np.ndarray:
     """Find where the flexible spline has gone astray, so that good points look like features.
 
-    Above the spline these are wide and smooth stretches, while a feature bends within its
+    Above the spline these are `low`, wide and smooth stretches, while a feature bends within its
     width.  Below it they are stretches where most points lie low: light can only be added.
     """
     astray = np.zeros(found.size, bool)
@@ -269,13 +274,15 @@ def _astray(
         )
         pieces, _ = label(above)
         for (piece,) in find_objects(pieces):
-            wide = bend[piece].size > 2 * _SMOOTH
+            wide = bend[piece].size > 2 * _SMOOTH and low[piece].all()
             astray[piece] = wide and bend[piece].max() < _BEND * short[piece].max()
     rest = np.flatnonzero(~above)
     if rest.size > 8 * _WIDTHS[-1]:
         level = median_filter(normalised[rest], _WIDTHS[-1], mode="mirror")
-        low = level < -limit * max(robust_scale(level[keep[rest]]), 1e-12)
-        astray[rest] |= binary_dilation(low, iterations=_WIDTHS[-1] // 2) if low.any() else low
+        below = level < -limit * max(robust_scale(level[keep[rest]]), 1e-12)
+        astray[rest] |= (
+            binary_dilation(below, iterations=_WIDTHS[-1] // 2) if below.any() else below
+        )
     return astray
 
 
@@ -283,6 +290,11 @@ def _with_flanks(hit: np.ndarray, short: np.ndarray, width: int) -> np.ndarray:
     """Let features grow to where a short mean comes down to its noise, and a little on."""
     seeds = binary_dilation(hit, iterations=width // 2) if width > 1 else hit
     pieces, _ = label((short > _NOISE_LEVEL) | seeds)
-    grown = np.isin(pieces, np.unique(pieces[seeds]))
-    single = np.bincount(pieces)[pieces] == 1
-    return grown | binary_dilation(grown & ~single, iterations=_MARGIN)
+    numbers = np.unique(pieces[seeds])
+    # A bad pixel that is replaced is an outlier beside good points: only where its surroundings
+    # stand out too is it part of a feature, that has flanks.
+    highest = np.zeros(int(pieces.max()) + 1)
+    np.maximum.at(highest, pieces, short)
+    features = numbers[highest[numbers] > _FEATURE]
+    grown = np.isin(pieces, features)
+    return seeds | grown | binary_dilation(grown, iterations=_MARGIN)

@@ -78,7 +78,7 @@ def ks_magnitude(wavelength: np.ndarray, flux: np.ndarray) -> float:
     good = np.isfinite(flux)
     wavelength, flux = wavelength[good], flux[good]
     inside = (wavelength > band[0]) & (wavelength < band[-1])
-    if not inside.any() or wavelength[0] > band[0] or wavelength[-1] < band[-1]:
+    if wavelength.size == 0 or wavelength[0] > band[0] or wavelength[-1] < band[-1]:
         raise SossInputError(
             f"A Ks magnitude needs a spectrum from {band[0]:.2f} to {band[-1]:.2f} um."
         )

@@ -241,7 +241,7 @@ def _check_level(level: float, spectra: ObservationSpectra, options: argparse.Na
             f"model: they are in {other}; give --flux-unit {other}."
         )
     advice = (
-        "give the star's magnitude with --ks"
+        "give the star's magnitude with --ks."
         if options.ks is None
         else f"is Ks = {options.ks:g} that of the star?"
     )

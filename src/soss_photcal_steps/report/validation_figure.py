@@ -63,60 +63,83 @@ def validation_figure(
     Returns
     -------
     Figure
-        The figure; it belongs to no window.  The scale of the ratio is that of the points that
-        count.
+        The figure; it belongs to no window.  Its panels are the spectra, the ratio through the
+        new file, on a scale for its bulk, and the medians of the ratio through both files.
     """
-    figure = Figure(figsize=(12, 9), layout="constrained")
+    figure = Figure(figsize=(12, 12), layout="constrained")
     figure.suptitle(title)
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[1, 1.3])
-    lower.axhspan(
-        1 - band, 1 + band, color="0.88", lw=0, zorder=0, label=f"within {100 * band:g} %"
-    )
-    lower.axhline(1, color="0.4", lw=0.8)
-    _shade(lower, orders, _LINES, "#efe3f7", "hydrogen lines, left out")
-    _shade(lower, orders, int(Mask.USER), "#fde3c8", "left out by the user")
-    limits = [1 - 2 * band, 1 + 2 * band]
-    fluxes = [np.zeros(1)]
-    for item in sorted(orders, key=lambda one: one.order):
-        colour = _COLOURS.get(item.order, "0.3")
-        drawn = (item.mask & _UNDRAWN) == 0
-        counts = item.mask == 0
-        seen = np.where(drawn, item.flux, np.nan)
-        fluxes.append(seen[counts])
-        upper.plot(
-            item.wavelength, np.where(drawn, item.model, np.nan), color="k", lw=1.6, alpha=0.35,
-            label="model" if item is orders[0] else None, zorder=1,
-        )  # fmt: skip
-        upper.plot(
-            item.wavelength, seen, color=colour, lw=0.8, label=f"order {item.order}", zorder=2
+    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1.4, 0.8])
+    for axis in (middle, bottom):
+        _shade(axis, orders, _LINES, "#efe3f7", "hydrogen lines, left out")
+        _shade(axis, orders, int(Mask.USER), "#fde3c8", "left out by the user")
+        axis.axhspan(
+            1 - band,
+            1 + band,
+            color="0.75",
+            alpha=0.4,
+            lw=0,
+            zorder=0.5,
+            label=f"within {100 * band:g} %",
         )
-        lower.plot(
-            item.wavelength, np.where(drawn, item.ratio, np.nan), color=colour, lw=0.6, alpha=0.6
-        )
-        bins = ratio_bins(item.wavelength, np.where(counts, item.ratio, np.nan), bin_width)
-        lower.errorbar(
-            (bins.start + bins.stop) / 2, bins.median,
-            yerr=[bins.median - bins.low, bins.high - bins.median],
-            fmt="o", color=colour, ms=4, capsize=2,
-            label=f"order {item.order}, new file: median, 16 to 84 %",
-        )  # fmt: skip
-        before = ratio_bins(item.wavelength, np.where(counts, item.ratio_used, np.nan), bin_width)
-        lower.plot(
-            (before.start + before.stop) / 2, before.median, "x--", color=colour, ms=4, lw=0.6,
-            alpha=0.6, label=f"order {item.order}, file in use: median",
-        )  # fmt: skip
-        # The bins hold the bulk; single points at the noisy ends would flatten all else.
-        limits += [*bins.low, *bins.high, *before.median]
-    known = np.array(limits)[np.isfinite(limits)]
-    room = 0.15 * (known.max() - known.min())
-    lower.set_ylim(known.min() - room, known.max() + room)
-    top = np.nanmax(np.concatenate(fluxes))
-    if top > 0:
-        upper.set_ylim(0, 1.1 * top)
-    upper.set(ylabel="flux density (Jy)")
-    lower.set(ylabel="observed / model", xlabel="wavelength (um)")
-    for axis in (upper, lower):
+        axis.axhline(1, color="0.4", lw=0.8)
+    bulk = [np.array([1 - 2 * band, 1 + 2 * band])]
+    # Order 1 is drawn last: where the orders overlap it has far less noise.
+    for item in sorted(orders, key=lambda one: -one.order):
+        _draw_spectrum(top, item)
+        bulk.append(_draw_ratio(middle, item, bin_width))
+        _draw_medians(bottom, item, bin_width)
+    values = np.concatenate(bulk)
+    low, high = np.percentile(values, [4, 96])
+    low, high = min(low, 1 - 2 * band), max(high, 1 + 2 * band)
+    middle.set_ylim(low - 0.2 * (high - low), high + 0.2 * (high - low))
+    brightest = [item.flux[item.mask == 0].max(initial=0.0) for item in orders]
+    if max(brightest, default=0.0) > 0:
+        top.set_ylim(0, 1.1 * max(brightest))
+    top.plot([], [], color="k", lw=2.0, alpha=0.35, label="model")
+    top.set(ylabel="flux density (Jy)")
+    middle.set(ylabel="observed / model, new file")
+    bottom.set(ylabel="observed / model, medians", xlabel="wavelength (um)")
+    for axis in (top, middle, bottom):
         axis.grid(alpha=0.3)
-    upper.legend(loc="best")
-    lower.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=3, fontsize=8)
+        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
     return figure
+
+
+def _draw_spectrum(axis: Axes, item: ValidatedOrder) -> None:
+    drawn = (item.mask & _UNDRAWN) == 0
+    colour = _COLOURS.get(item.order, "0.3")
+    axis.plot(
+        item.wavelength, np.where(drawn, item.model, np.nan), color="k", lw=2.0, alpha=0.35,
+        zorder=1,
+    )  # fmt: skip
+    axis.plot(
+        item.wavelength, np.where(drawn, item.flux, np.nan), color=colour, lw=0.8,
+        label=f"order {item.order}",
+    )  # fmt: skip
+
+
+def _draw_ratio(axis: Axes, item: ValidatedOrder, bin_width: float) -> np.ndarray:
+    """Draw the ratio and its bins; give the heights of the ends of their bars."""
+    colour = _COLOURS.get(item.order, "0.3")
+    shown = np.where((item.mask & _UNDRAWN) == 0, item.ratio, np.nan)
+    axis.plot(item.wavelength, shown, color=colour, lw=0.6, alpha=0.5)
+    counting = np.where(item.mask == 0, item.ratio, np.nan)
+    bins = ratio_bins(item.wavelength, counting, bin_width)
+    axis.errorbar(
+        (bins.start + bins.stop) / 2, bins.median,
+        yerr=[bins.median - bins.low, bins.high - bins.median],
+        fmt="o", color=colour, ms=4, capsize=2, label=f"order {item.order}: median, 16 to 84 %",
+    )  # fmt: skip
+    return np.concatenate([bins.low, bins.high])
+
+
+def _draw_medians(axis: Axes, item: ValidatedOrder, bin_width: float) -> None:
+    colour = _COLOURS.get(item.order, "0.3")
+    for values, style, title in (
+        (item.ratio, "o-", "new file"), (item.ratio_used, "x--", "file in use"),
+    ):  # fmt: skip
+        bins = ratio_bins(item.wavelength, np.where(item.mask == 0, values, np.nan), bin_width)
+        axis.plot(
+            (bins.start + bins.stop) / 2, bins.median, style, color=colour, ms=4, lw=0.7,
+            label=f"order {item.order}, {title}",
+        )  # fmt: skip

@@ -12,11 +12,12 @@ from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.cli import main
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.photom.conversion import conversion
 from soss_photcal_steps.photom.extinction import transmission
 from soss_photcal_steps.photom.photometry import scale_to_ks
 from soss_photcal_steps.photom.table import read_photom
 from soss_photcal_steps.photom.time_tables import LinearTrend, PowerLawTrend, make_time_tables
-from soss_photcal_steps.photom.validate import conversion, redden
+from soss_photcal_steps.photom.validate import redden
 from soss_photcal_steps.ratio.sampling import ModelSpectrum
 from soss_photcal_steps.ratio.stars import read_model_spectrum
 from soss_photcal_steps.simulate.instrument import filed_error

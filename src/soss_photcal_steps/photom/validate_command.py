@@ -126,6 +126,7 @@ def run_validate(options: argparse.Namespace) -> str:
         said to be in use.
     """
     from soss_photcal_steps.photom import validate
+    from soss_photcal_steps.photom.conversion import conversion
     from soss_photcal_steps.photom.table import read_photom
     from soss_photcal_steps.ratio.mean import mean_spectra
     from soss_photcal_steps.ratio.spectra import read_spectra, science_members
@@ -149,8 +150,8 @@ def run_validate(options: argparse.Namespace) -> str:
     orders = []
     for order, mean in mean_spectra(spectra).items():
         if order in wanted and mean.wavelength.size > 1:
-            before = validate.conversion(used, order, mean.wavelength, mjd)
-            after = validate.conversion(new, order, mean.wavelength, mjd)
+            before = conversion(used, order, mean.wavelength, mjd)
+            after = conversion(new, order, mean.wavelength, mjd)
             orders.append(validate.validate_order(order, mean, after, before, model, settings))
     numbers = validate.range_numbers(orders, ranges)
     level = validate.level(orders, ranges)

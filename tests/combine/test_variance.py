@@ -93,13 +93,13 @@ def test_correlation_is_found():
     """Grey stars are found to be grey, stars of smooth shape to be smooth with their length."""
     rng = np.random.default_rng(7)
     grey = rng.normal(0, 0.01, (30, 1)) + np.zeros((30, 40))
-    amplitude = np.full(40, 0.01)
-    found = estimate_correlation([members(grey, 1e-4)], amplitude, NODES)
+    profile = np.full(40, 0.01)
+    found = estimate_correlation([members(grey, 1e-4)], 0.01, profile, NODES)
     assert found.matrix[0, -1] > 0.9
     lag = np.abs(NODES[:, None] - NODES) / 0.1 * np.sqrt(3)
     factor = np.linalg.cholesky((1 + lag) * np.exp(-lag) + 1e-9 * np.eye(40))
     smooth = 0.01 * rng.normal(0, 1, (30, 40)) @ factor.T
-    found = estimate_correlation([members(smooth, 1e-4)], amplitude, NODES)
+    found = estimate_correlation([members(smooth, 1e-4)], 0.01, profile, NODES)
     assert found.grey < 0.1 and found.rough < 0.02
     assert found.length == pytest.approx(0.1, rel=0.5)
 

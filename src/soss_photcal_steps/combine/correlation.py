@@ -23,12 +23,12 @@ __all__ = [
     "gls_mean",
 ]
 
-_GREY = (0.0, 0.2, 0.4, 0.6, 0.8, 0.95)
+_GREY = (0.0, 0.3, 0.6, 0.9)
 _ROUGH = (1e-4, 1e-2, 0.1)
 # Length of the smooth part, as a fraction of the range of wavelengths.
 _LENGTH = (0.03, 0.06, 0.12, 0.25, 0.5)
 # More members or nodes than these add time to the likelihood, but nothing else.
-_MOST_MEMBERS = 40
+_MOST_MEMBERS = 24
 _MOST_NODES = 32
 
 
@@ -63,6 +63,10 @@ class Correlation:
         Shares of the variance; their sum is 1.
     length : float
         Length over which the smooth part is forgotten, um.
+    sigma : ndarray, shape (b,)
+        Standard deviation at each node.
+    flat : float
+        Weight of a standard deviation that is the same at all wavelengths.
     """
 
     matrix: np.ndarray
@@ -70,6 +74,13 @@ class Correlation:
     smooth: float
     rough: float
     length: float
+    sigma: np.ndarray
+    flat: float = 1.0
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance between nodes; shape (b, b)."""
+        return self.matrix * np.outer(self.sigma, self.sigma)
 
 
 @dataclass(frozen=True)
@@ -97,13 +108,17 @@ class GlsMean:
     deviations: np.ndarray
 
 
-def default_correlation(nodes: np.ndarray, grey_only: bool = False) -> Correlation:
+def default_correlation(
+    nodes: np.ndarray, sigma: np.ndarray, grey_only: bool = False
+) -> Correlation:
     """Give the correlation that is used where the data cannot tell.
 
     Parameters
     ----------
     nodes : ndarray, shape (b,)
         Wavelengths of the nodes, um.
+    sigma : ndarray, shape (b,)
+        Standard deviation at each node.
     grey_only : bool
         No smooth part.
 
@@ -114,24 +129,32 @@ def default_correlation(nodes: np.ndarray, grey_only: bool = False) -> Correlati
     """
     rough = 1e-2
     grey = 1 - rough if grey_only else 0.5
-    length = 0.25 * float(np.ptp(nodes))
-    return Correlation(_matrix(nodes, grey, rough, length), grey, 1 - grey - rough, rough, length)
+    length = 0.25 * max(float(np.ptp(nodes)), 1e-9)
+    matrix = _matrix(nodes, grey, rough, length)
+    return Correlation(matrix, grey, 1 - grey - rough, rough, length, sigma)
 
 
 def estimate_correlation(
     groups: Sequence[Sequence[Member]],
-    amplitude: np.ndarray,
+    flat: float,
+    profile: np.ndarray,
     nodes: np.ndarray,
     grey_only: bool = False,
 ) -> Correlation:
     """Estimate the correlation from groups of members that share an unknown mean each.
 
+    Whether the standard deviation changes along wavelength is left to the likelihood too.  It
+    should not follow a profile without need: where a star is absent the profile is that of the
+    others, and a grey star would fade there.
+
     Parameters
     ----------
     groups : sequence of sequence of Member
         The members.  A group of one tells nothing and is left out.
-    amplitude : ndarray, shape (b,)
-        Standard deviation of the deviation at each node.
+    flat : float
+        Standard deviation of the deviation, pooled over all wavelengths.
+    profile : ndarray, shape (b,)
+        The same at each node.
     nodes : ndarray, shape (b,)
         Wavelengths of the nodes, um.
     grey_only : bool
@@ -149,8 +172,8 @@ def estimate_correlation(
         if len(group) > 1
     ]
     if not useful:
-        return default_correlation(nodes, grey_only)
-    width = float(np.ptp(nodes))
+        return default_correlation(nodes, profile, grey_only)
+    width = max(float(np.ptp(nodes)), 1e-9)
     if grey_only:
         options = [(1 - rough, rough, width) for rough in (1e-4, 1e-3, 1e-2, 0.03, 0.1, 0.3)]
     else:
@@ -160,13 +183,27 @@ def estimate_correlation(
         ]
     matrices = np.array([_matrix(nodes, *option) for option in options])
     few = np.ix_(np.arange(len(options)), thinned, thinned)
-    scaled = matrices[few] * np.outer(amplitude[thinned], amplitude[thinned])
-    score = np.sum([_reml(group, scaled) for group in useful], axis=0)
-    weight = np.exp(score - score.max())
+    amplitudes = np.array([np.full(nodes.size, flat), profile])
+    score = []
+    for amplitude in amplitudes[:, thinned]:
+        scaled = matrices[few] * np.outer(amplitude, amplitude)
+        score.append(np.sum([_reml(group, scaled) for group in useful], axis=0))
+    weight = np.exp(np.array(score) - np.max(score))
     weight /= weight.sum()
-    grey, rough, length = (weight @ np.array(options)).tolist()
-    matrix = np.tensordot(weight, matrices, axes=1)
-    return Correlation(matrix, grey, 1 - grey - rough, rough, length)
+    grey, rough, length = (weight.sum(axis=0) @ np.array(options)).tolist()
+    covariance = np.zeros((nodes.size, nodes.size))
+    for amplitude, share in zip(amplitudes, weight, strict=True):
+        covariance += np.outer(amplitude, amplitude) * np.tensordot(share, matrices, axes=1)
+    sigma = np.sqrt(np.diag(covariance))
+    return Correlation(
+        matrix=covariance / np.outer(sigma, sigma),
+        grey=grey,
+        smooth=1 - grey - rough,
+        rough=rough,
+        length=length,
+        sigma=sigma,
+        flat=float(weight[0].sum()),
+    )
 
 
 def gls_mean(members: Sequence[Member], covariance: np.ndarray) -> GlsMean:

@@ -31,11 +31,12 @@ import numpy as np
 from soss_photcal_steps.combine.correlation import (
     Correlation,
     Member,
+    default_correlation,
     estimate_correlation,
     gls_mean,
 )
 from soss_photcal_steps.combine.curves import CurveSet
-from soss_photcal_steps.combine.means import MeanCurve, sigma_clip_columns
+from soss_photcal_steps.combine.means import MeanCurve
 from soss_photcal_steps.combine.variance import (
     degrees_of_freedom,
     pooled_variance,
@@ -47,6 +48,10 @@ __all__ = ["RandomEffects", "RandomEffectsOptions", "random_effects"]
 
 # Relative error below which nothing is known; keeps matrices from becoming singular.
 _FLOOR = 1e-5
+# Clipping within a node, in standard deviations by the median of the deviations.
+_NODE_CLIP = 3.5
+# Most curves that are left out at one pixel.
+_REJECTIONS = 4
 # A node needs this part of its pixels.
 _COVERED = 1 / 3
 _SCALES = ("smooth", "grey", "none")
@@ -198,15 +203,15 @@ def random_effects(curves: CurveSet, options: RandomEffectsOptions | None = None
     nodes = np.array([curves.wavelength[a:b].mean() for a, b in edges])
     valid = curves.valid
     pilot = _start(curves)
-    for number in range(max(options.passes, 1)):
+    for _ in range(max(options.passes, 1)):
         with np.errstate(invalid="ignore", divide="ignore"):
             value = curves.ratio / pilot - 1
             error = curves.stat_error / pilot
         members = _node_members(value, error, valid, curves.smooth, edges)
         levels = _solve(members, curves.star_index, nodes, options)
         deviation = _to_pixels(levels.deviation, nodes, curves.wavelength)
-        if number == 0:
-            valid = valid & _agrees(value - deviation, error, valid, curves.smooth, options.reject)
+        residual = value - deviation
+        valid = _agrees(residual, error, curves.valid, curves.smooth, options.reject)
         mean, stat = _pixel_mean(value, error, valid, deviation, levels, nodes, curves, options)
         pilot = np.where(np.isfinite(mean), pilot * (1 + mean), pilot)
     return _result(curves, valid, pilot, stat, deviation, nodes, levels)
@@ -239,7 +244,7 @@ def _node_members(
     means, noise = np.full(size, np.nan), np.full(size, np.nan)
     for b, (low, high) in enumerate(edges):
         block = np.where(valid[:, low:high], value[:, low:high], np.nan).T
-        kept = sigma_clip_columns(block)
+        kept = _near_median(block)
         count = kept.sum(axis=0)
         enough = count >= max(1, _COVERED * (high - low))
         number = np.maximum(count, 1)
@@ -256,6 +261,19 @@ def _node_members(
     return members
 
 
+def _near_median(block: np.ndarray) -> np.ndarray:
+    """Keep values of each column near its median; a third may be contaminated."""
+    kept = np.isfinite(block)
+    some = kept.any(axis=0)
+    middle = np.nanmedian(block[:, some], axis=0)
+    off = np.abs(block[:, some] - middle)
+    width = 1.4826 * np.nanmedian(off, axis=0)
+    # A straight line has no value beyond 1.35 of these widths.
+    with np.errstate(invalid="ignore"):
+        kept[:, some] = off <= _NODE_CLIP * width + _FLOOR
+    return kept
+
+
 def _solve(
     members: list[Member], star_index: np.ndarray, nodes: np.ndarray, options: RandomEffectsOptions
 ) -> _Levels:
@@ -265,42 +283,48 @@ def _solve(
         [members[j] for j in np.flatnonzero(star_index == s) if members[j].seen.size]
         for s in range(int(star_index.max()) + 1)
     ]
-    variance_1, corr_1 = _estimate(by_star, nodes, window, options.variance, grey_only)
-    covariance_1 = np.sqrt(np.outer(variance_1, variance_1)) * corr_1.matrix
-    star_members, star_stat, inner = [], [], []
+    corr_1 = _estimate(by_star, nodes, window, options.variance, grey_only)
+    covariance_1 = corr_1.covariance
+    star_members, star_stat = [], []
     for group in by_star:
         if not group:
             star_members.append(Member(np.empty(0, int), np.empty(0), np.empty((0, 0))))
             star_stat.append(np.empty((0, 0)))
-            inner.append(np.empty((0, nodes.size)))
             continue
         star = gls_mean(group, covariance_1)
         star_members.append(Member(star.seen, star.mean, star.covariance))
         star_stat.append(_propagate(star.gains, [member.noise for member in group]))
-        inner.append(star.deviations)
     stars = [member for member in star_members if member.seen.size]
-    variance_2, corr_2 = _estimate([stars], nodes, window, options.variance, grey_only)
-    degrees = degrees_of_freedom([stars], nodes, window, corr_2.matrix)
+    corr_2 = _estimate([stars], nodes, window, options.variance, grey_only)
+    # A flat standard deviation rests on all wavelengths, a profile on those in the window.
+    degrees = corr_2.flat * degrees_of_freedom([stars], nodes, np.inf, corr_2.matrix)
+    degrees += (1 - corr_2.flat) * degrees_of_freedom([stars], nodes, window, corr_2.matrix)
     if len(stars) == 1:
-        variance_2 = np.full(nodes.size, options.lone_star_sigma**2)
+        corr_2 = default_correlation(nodes, np.full(nodes.size, options.lone_star_sigma), grey_only)
         degrees = np.full(nodes.size, np.inf)
-    covariance_2 = np.sqrt(np.outer(variance_2, variance_2)) * corr_2.matrix
-    result = gls_mean(stars, covariance_2)
+    result = gls_mean(stars, corr_2.covariance)
     stat = _propagate(result.gains, [noise for noise in star_stat if noise.size])
     star_deviation = np.zeros((len(by_star), nodes.size))
     star_deviation[[s for s, group in enumerate(by_star) if group]] = result.deviations
-    deviation = np.zeros((len(members), nodes.size))
-    for s, rows in enumerate(inner):
-        chosen = [j for j in np.flatnonzero(star_index == s) if members[j].seen.size]
-        deviation[chosen] = rows + star_deviation[s]
+    # What of a curve is neither the mean nor its star's deviation is its own, as far as it is
+    # not noise.  (For a star with one curve the first level cannot tell.)
+    mean = np.full(nodes.size, np.nan)
+    mean[result.seen] = result.mean
+    deviation = star_deviation[star_index]
+    for j, member in enumerate(members):
+        seen = member.seen
+        if seen.size:
+            rest = member.value - mean[seen] - deviation[j, seen]
+            matrix = covariance_1[np.ix_(seen, seen)] + member.noise
+            deviation[j] += covariance_1[:, seen] @ np.linalg.solve(matrix, rest)
     return _Levels(
         seen=result.seen,
         mean=result.mean,
         stat_variance=np.diag(stat),
         sys_covariance=result.covariance - stat,
         degrees=degrees,
-        star_variance=variance_2,
-        observation_variance=variance_1,
+        star_variance=corr_2.sigma**2,
+        observation_variance=corr_1.sigma**2,
         correlation=corr_2,
         observation_correlation=corr_1,
         star_members=star_members,
@@ -315,10 +339,12 @@ def _estimate(
     window: float,
     method: str,
     grey_only: bool,
-) -> tuple[np.ndarray, Correlation]:
-    variance = pooled_variance(groups, nodes, window, method)
-    scale = np.sqrt(np.maximum(variance, _FLOOR**2))
-    return variance, estimate_correlation(groups, scale, nodes, grey_only)
+) -> Correlation:
+    profile = np.sqrt(np.maximum(pooled_variance(groups, nodes, window, method), _FLOOR**2))
+    flat = float(np.sqrt(max(pooled_variance(groups, nodes, np.inf, method)[0], _FLOOR**2)))
+    if max(flat, profile.max()) <= _FLOOR:
+        return default_correlation(nodes, profile, grey_only)
+    return estimate_correlation(groups, flat, profile, nodes, grey_only)
 
 
 def _propagate(gains: list[np.ndarray], noises: list[np.ndarray]) -> np.ndarray:
@@ -333,22 +359,34 @@ def _to_pixels(rows: np.ndarray, nodes: np.ndarray, wavelength: np.ndarray) -> n
 def _agrees(
     residual: np.ndarray, error: np.ndarray, valid: np.ndarray, smooth: np.ndarray, limit: float
 ) -> np.ndarray:
-    """Find pixels that agree with the other curves once slow deviations are taken off."""
-    several = valid.sum(axis=0) > 2
-    shown = np.where(valid, residual, np.nan)
-    centre = np.zeros(residual.shape[1])
-    centre[several] = np.nanmedian(shown[:, several], axis=0)
-    # The median is noisy itself, most of all beside a curve with small errors.
-    doubt = np.zeros(residual.shape[1])
-    typical = np.nanmedian(np.where(valid, error, np.nan)[:, several], axis=0)
-    doubt[several] = 1.25 * typical / np.sqrt(valid.sum(axis=0)[several])
-    off = np.abs(shown - centre)
-    agrees = np.ones(residual.shape, bool)
-    for i in np.flatnonzero(~smooth):
-        known = several & valid[i]
-        if known.any():
-            scatter = np.maximum(1.4826 * np.median(off[i, known]), error[i, known])
-            agrees[i, known] = off[i, known] <= limit * np.hypot(scatter, doubt[known])
+    """Find pixels that agree with the other curves once slow deviations are taken off.
+
+    Each is compared with the weighted mean of the others; the worst is left out, and so on,
+    for one that is off makes others look so.
+    """
+    agrees = valid.copy()
+    noise = np.where(valid, error, 0.0) ** 2 + _FLOOR**2
+    shown = np.where(valid, residual, 0.0)
+    excess = np.ones((valid.shape[0], 1))
+    for number in range(_REJECTIONS):
+        weight = np.where(agrees, 1.0 / noise, 0.0)
+        total = weight.sum(axis=0)
+        rest = total - weight
+        # Two curves cannot tell which of them is off.
+        judged = agrees & (agrees.sum(axis=0) > 2) & (rest > 0)
+        safe = np.where(judged, rest, 1.0)
+        others = ((weight * shown).sum(axis=0) - weight * shown) / safe
+        off = np.where(judged, np.abs(shown - others) / np.sqrt(noise + 1.0 / safe), 0.0)
+        if number == 0:
+            # Errors that are quoted too small must not cost good pixels.
+            for i in np.flatnonzero(judged.any(axis=1)):
+                excess[i] = max(1.0, 1.4826 * float(np.median(off[i, judged[i]])))
+        off = np.where(smooth[:, None], 0.0, off / excess)
+        worst = np.argmax(off, axis=0)
+        columns = np.flatnonzero(off.max(axis=0) > limit)
+        if not columns.size:
+            break
+        agrees[worst[columns], columns] = False
     return agrees
 
 

@@ -353,15 +353,14 @@ def _fit(
 
     best, found = np.inf, np.zeros(1)
     for start in _starts(kind, age, relative, span):
-        for jitter in (0.3 * spread, spread):
-            result = minimize(
-                loss,
-                np.array([*start, np.log(jitter)]),
-                method="Nelder-Mead",
-                options={"xatol": 1e-7, "fatol": 1e-9, "maxiter": 4000, "adaptive": True},
-            )
-            if result.fun < best:
-                best, found = float(result.fun), result.x
+        result = minimize(
+            loss,
+            np.array([*start, np.log(0.5 * spread)]),
+            method="Nelder-Mead",
+            options={"xatol": 1e-6, "fatol": 1e-7, "maxiter": 3000, "adaptive": True},
+        )
+        if result.fun < best:
+            best, found = float(result.fun), result.x
     parameters, jitter = unpack(found)
     parameters[0] *= level
     return parameters, jitter * level, -best - ratio.size * np.log(level)

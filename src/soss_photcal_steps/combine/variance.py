@@ -11,7 +11,7 @@ from soss_photcal_steps.combine.correlation import Member
 
 __all__ = ["degrees_of_freedom", "pooled_variance", "small_number_factor"]
 
-_STEPS = 60
+_STEPS = 45
 
 
 def pooled_variance(

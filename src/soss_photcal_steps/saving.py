@@ -28,6 +28,15 @@ NEW_SUFFIXES = (
     "sossratio",
     "sossspectra",
     "sosscorr",
+    "sosscorr-order1",
+    "sosscorr-order2",
+    "sosscorr-order3",
+    "sosscorr-influence1",
+    "sosscorr-influence2",
+    "sosscorr-influence3",
+    "sosscorr-response1",
+    "sosscorr-response2",
+    "sosscorr-response3",
     "photom",
 )
 _NEW_SUFFIX = re.compile(rf"(?P<root>.+)(?P<separator>[_-])(?:{'|'.join(NEW_SUFFIXES)})")

@@ -147,13 +147,13 @@ class SossPhotomCombineStep(SossStep):
             )
         result = SossPhotomCorrectionModel()
         product.fill(result, products, combined, parts, left_out)
-        self._write_photom(result, products, combined, old)
+        new = self._write_photom(result, products, combined, old)
         self.record(
             result,
             meta={"options": {name: getattr(self, name) for name in _RECORDED_OPTIONS}},
             inputs=[old, *(one.path for one in products if one.path)],
         )
-        self._save_plots(result, combined, old)
+        self._save_plots(result, old, new)
         return result
 
     def _products(self, item: Any) -> list[RatioProduct]:
@@ -202,8 +202,8 @@ class SossPhotomCombineStep(SossStep):
         products: Sequence[RatioProduct],
         combined: dict[int, CombinedOrder],
         old: str,
-    ) -> None:
-        """Write the new photom file, and check it."""
+    ) -> str:
+        """Write the new photom file, check it, and give its path."""
         header = product.delivery_header(
             products, combined, self.author, self.pedigree, self.description, self.useafter
         )
@@ -222,6 +222,7 @@ class SossPhotomCombineStep(SossStep):
                 (log.warning if severity != "note" else log.info)("%s: %s", severity, text)
             log.info("The new photom file %s.", verdict)
         product.note_photom(result, old, path, verdict, [text for _, text in findings])
+        return path
 
     def photom_path(self) -> str:
         """Tell where the new photom file is written.
@@ -236,14 +237,9 @@ class SossPhotomCombineStep(SossStep):
             return str(folder / self.photom_name)
         return str(self.make_output_path(suffix="photom", ext=".fits"))
 
-    def _save_plots(
-        self,
-        result: SossPhotomCorrectionModel,
-        combined: dict[int, CombinedOrder],
-        old: str,
-    ) -> None:
+    def _save_plots(self, result: SossPhotomCorrectionModel, old: str, new: str) -> None:
         if not self.save_plots:
             return
-        for suffix, figure in product.figures(combined, old, result.photom.new_file).items():
+        for suffix, figure in product.figures(result, old, new).items():
             with self.side_product(suffix, ".png") as path:
                 figure.savefig(path, dpi=110)

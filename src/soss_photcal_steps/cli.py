@@ -14,6 +14,7 @@ __all__ = ["main"]
 
 def _parser() -> argparse.ArgumentParser:
     from soss_photcal_steps import __version__
+    from soss_photcal_steps.contamination.command import add_contamination_command
     from soss_photcal_steps.photom.command import add_check_command
     from soss_photcal_steps.photom.validate_command import add_validate_command
 
@@ -48,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_check_command(commands)
     add_validate_command(commands)
+    add_contamination_command(commands)
     _add_simulate(commands)
     return parser
 
@@ -125,6 +127,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from soss_photcal_steps.photom.validate_command import run_validate
 
             print(run_validate(options))
+            return 0
+        if options.command == "contamination":
+            from soss_photcal_steps.contamination.command import run_contamination
+
+            print(run_contamination(options))
             return 0
         if options.command == "simulate":
             from soss_photcal_steps.simulate.command import run_simulate

@@ -504,14 +504,15 @@ def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, F
             drawn[f"sosscorr-response{order}"] = response_figure(
                 grid,
                 one.photmj
+                / other.photmj
                 * np.interp(grid, one.wavelength[: one.nelem], one.relresponse[: one.nelem]),
-                other.photmj * other.relresponse[: other.nelem],
+                other.relresponse[: other.nelem],
                 np.hypot(
-                    other.photmj * other.reluncertainty[: other.nelem],
-                    other.uncertainty * other.relresponse[: other.nelem],
+                    other.reluncertainty[: other.nelem],
+                    other.uncertainty / other.photmj * other.relresponse[: other.nelem],
                 ),
                 tuple(entry["valid_range"]),
                 f"Order {order}: {os.path.basename(old)} and {os.path.basename(new)}",
-                unit,
+                f"in {other.photmj:.4g} {unit}",
             )
     return drawn

@@ -318,10 +318,14 @@ def delivery_header(
         What went in.
     combined : mapping of int to CombinedOrder
         What came out.
-    author, description : str
-        AUTHOR and DESCRIP.
-    given_pedigree, useafter : str or None
-        PEDIGREE and USEAFTER, if the user gave them.
+    author : str
+        AUTHOR.
+    given_pedigree : str or None
+        PEDIGREE, if the user gave it.
+    description : str
+        DESCRIP.
+    useafter : str or None
+        USEAFTER, if the user gave it.
 
     Returns
     -------

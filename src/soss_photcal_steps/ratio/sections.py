@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from soss_photcal_steps.ratio.families import (
     Anchor,
@@ -91,7 +91,7 @@ def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple
     total = float((means**2).sum())
     neighbours = float(means[1:] @ means[:-1]) / total if total > 0 else 0.0
     together = neighbours * np.sqrt(count) > _TOGETHER
-    passed = total < chi2.ppf(1 - _LEVEL, free) and not together
+    passed = total < chdtri(free, _LEVEL) and not together
     return bool(passed), total / free
 
 

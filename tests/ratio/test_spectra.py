@@ -7,16 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given
-from hypothesis import strategies as st
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratio.observation import (
-    ObservationInfo,
-    check_same_observation,
-    parse_integrations,
-)
 from soss_photcal_steps.ratio.spectra import read_spectra, science_members
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "soss_spectra"
@@ -43,10 +36,14 @@ def set_meta(model, segment=(1, 1), nints=3):
     meta.ref_file.photom.name = "crds://jwst_niriss_photom_0041.fits"
 
 
-def new_layout(path, integrations=(1, 2, 3), orders=(1, 2), segment=(1, 1), unit="MJy"):
+def new_layout(
+    path, integrations=(1, 2, 3), orders=(1, 2), segment=(1, 1), unit="MJy", change=None
+):
     """Write the layout of jwst 1.20 and later, with room for more than is valid."""
     model = datamodels.TSOMultiSpecModel()
     set_meta(model, segment)
+    if change is not None:
+        change(model.meta)
     for order in orders:
         spec = datamodels.TSOSpecModel()
         kinds = spec.get_dtype("spec_table")
@@ -144,6 +141,71 @@ def test_a_model_gives_what_its_file_gives(tmp_path):
         assert getattr(from_model.info, name) == getattr(from_file.info, name)
 
 
+def same(one, other):
+    """Tell whether two observations have exactly the same spectra."""
+    assert list(one.orders) == list(other.orders)
+    for a, b in zip(one.orders.values(), other.orders.values(), strict=True):
+        for name in ("wavelength", "flux", "error", "integrations"):
+            np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+
+
+def interleaved_model():
+    """Make a data model of the layout before jwst 1.20, with all its columns."""
+    model = datamodels.MultiSpecModel()
+    set_meta(model)
+    for integration in (1, 2, 3):
+        for order in (1, 2):
+            table = np.zeros(N, datamodels.SpecModel().get_dtype("spec_table"))
+            table["WAVELENGTH"], table["FLUX"], table["FLUX_ERROR"] = values(order, integration)
+            table["NPIXELS"] = 40
+            spec = datamodels.SpecModel(spec_table=table)
+            spec.spectral_order, spec.int_num = order, integration
+            for name in ("FLUX", "FLUX_ERROR"):
+                spec.spec_table.columns[name].unit = "MJy"
+            model.spec.append(spec)
+    return model
+
+
+def test_direct_reading_is_that_of_data_models(tmp_path):
+    """The values read from the file itself are bit for bit those of the pipeline's models."""
+    with datamodels.TSOMultiSpecModel(new_layout(tmp_path / "new_x1dints.fits")) as model:
+        same(read_spectra(tmp_path / "new_x1dints.fits"), read_spectra(model))
+    in_memory = read_spectra(interleaved_model())
+    check(in_memory)
+    interleaved_model().save(tmp_path / "old_x1dints.fits")
+    same(read_spectra(tmp_path / "old_x1dints.fits"), in_memory)
+    with datamodels.MultiSpecModel(tmp_path / "old_x1dints.fits") as model:
+        same(read_spectra(model), in_memory)
+
+
+def test_tables_made_by_the_pipeline(tmp_path):
+    """What jwst itself makes of SpecModels of unlike lengths is read, in memory and from disk."""
+    tso_multispec = pytest.importorskip("jwst.datamodels.utils.tso_multispec")
+    model = datamodels.TSOMultiSpecModel()
+    set_meta(model, nints=2)
+    for order in (1, 2):
+        specs = []
+        for integration in (1, 2):
+            n = N if integration == 1 else N - 3
+            table = np.zeros(n, datamodels.SpecModel().get_dtype("spec_table"))
+            x, flux, error = (one[:n] for one in values(order, integration))
+            table["WAVELENGTH"], table["FLUX"], table["FLUX_ERROR"] = x, flux, error
+            table["NPIXELS"] = 40
+            specs.append(datamodels.SpecModel(spec_table=table))
+            specs[-1].spectral_order = order
+            for name in ("FLUX", "FLUX_ERROR"):
+                specs[-1].spec_table.columns[name].unit = "MJy"
+        model.spec.append(tso_multispec.make_tso_specmodel(specs, segment=1))
+    in_memory = read_spectra(model)
+    model.save(tmp_path / "a_x1dints.fits")
+    same(in_memory, read_spectra(tmp_path / "a_x1dints.fits"))
+    for order, one in in_memory.orders.items():
+        assert one.integrations.tolist() == [1, 2]
+        assert np.isnan(one.flux[1, :3]).all()
+        np.testing.assert_allclose(one.flux[1, 3:], 1e6 * values(order, 2)[1][-4::-1], rtol=1e-15)
+        np.testing.assert_allclose(one.flux[0], 1e6 * values(order, 1)[1][::-1], rtol=1e-15)
+
+
 def test_segments_are_joined_in_order(tmp_path):
     """Two segments given in the wrong order are joined by their integrations."""
     one = new_layout(tmp_path / "s1_x1dints.fits", (1, 2), segment=(1, 2))
@@ -152,7 +214,150 @@ def test_segments_are_joined_in_order(tmp_path):
     with pytest.raises(SossInputError, match="more than once"):
         read_spectra([one, one])
     missing = read_spectra([one])
-    assert "1 of 3 integrations are in none of the files, the first is 3" in missing.warnings[0]
+    assert missing.warnings == ("1 of 3 integrations are in none of the files: 3.",)
+
+
+def from_to(first, last):
+    """Give a change of metadata to a segment of the integrations from first to last."""
+
+    def change(meta):
+        meta.exposure.integration_start, meta.exposure.integration_end = first, last
+
+    return change
+
+
+def test_segments_that_count_from_one_are_moved(tmp_path):
+    """Where each segment counts from 1, INTSTART puts its integrations into their places."""
+    one = new_layout(tmp_path / "s1.fits", (1, 2), segment=(1, 2), change=from_to(1, 2))
+    two = new_layout(tmp_path / "s2.fits", (1,), segment=(2, 2), change=from_to(3, 3))
+    joined = read_spectra([two, one])
+    assert joined.orders[1].integrations.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(joined.orders[1].flux[2], joined.orders[1].flux[0])
+    assert joined.n_integrations == 3
+    assert joined.warnings == ()
+
+
+def test_an_average_counts_for_all_its_integrations(tmp_path):
+    """The one spectrum of a rate file stands for all of NINTS, in each segment for its own."""
+    path = new_layout(tmp_path / "a_x1d.fits", (1,), change=from_to(1, 3))
+    average = read_spectra(path)
+    assert average.n_integrations == average.info.n_integrations == 3
+    assert average.orders[1].flux.shape == (1, N)
+    assert average.info.frames_of(average.n_integrations) == 15
+    assert "one spectrum of 3 integrations" in average.warnings[0]
+    with pytest.raises(SossInputError, match="only the average of 3"):
+        read_spectra(path, exclude=[2])
+    one = new_layout(tmp_path / "s1.fits", (1,), segment=(1, 2), change=from_to(1, 2))
+    two = new_layout(tmp_path / "s2.fits", (1,), segment=(2, 2), change=from_to(3, 3))
+    both = read_spectra([one, two])
+    assert both.orders[1].integrations.tolist() == [1, 3]
+    assert both.n_integrations == 3
+
+
+def test_integrations_are_left_out(tmp_path):
+    """Excluded integrations are in no order; others than there are, or all, are refused."""
+    path = new_layout(tmp_path / "a_x1dints.fits")
+    spectra = read_spectra(path, exclude=[2])
+    assert spectra.excluded == (2,)
+    check(spectra, (1, 3))
+    with pytest.raises(SossInputError, match=r"Integrations 4,7-8 .* has 1-3"):
+        read_spectra(path, exclude=[4, 8, 7])
+    with pytest.raises(SossInputError, match="All integrations"):
+        read_spectra(path, exclude=[1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("atoca", "factor", "method"),
+    [(True, 1e-5, "atoca"), (False, None, "box"), (False, 1e-5, "box"), (None, 1e-5, "atoca"),
+     (None, None, "box")],
+)  # fmt: skip
+def test_atoca_and_box_are_told_apart(tmp_path, atoca, factor, method):
+    """The method is that of the ASDF tree, also where a box extraction has a Tikhonov factor."""
+
+    def change(meta):
+        meta.soss_extract1d.width = 40.0
+        if atoca is not None:
+            meta.soss_extract1d.apply_decontamination = atoca
+        if factor is not None:
+            meta.soss_extract1d.tikhonov_factor = factor
+
+    path = new_layout(tmp_path / "a_x1dints.fits", change=change)
+    assert read_spectra(path).info.method == method
+    with datamodels.open(path) as model:
+        assert read_spectra(model).info.method == method
+
+
+def test_flags_are_honoured_in_the_old_layout(tmp_path):
+    """DO_NOT_USE in an unsigned DQ column leaves a point out, and other flags do not."""
+    path = old_layout(tmp_path / "a_x1dints.fits")
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].data["DQ"][3], hdus[1].data["DQ"][4], hdus[1].data["DQ"][5] = 1, 4, 5
+    flux = read_spectra(path).orders[1].flux[0, ::-1]
+    assert np.flatnonzero(np.isnan(flux)).tolist() == [3, 5]
+
+
+def test_tables_of_another_layout_in_one_file(tmp_path):
+    """Tables of one file may differ in their columns; each is read by its own header."""
+    path = old_layout(tmp_path / "a_x1dints.fits")
+    with fits.open(path) as hdus:
+        table = hdus[3]
+        columns = [column for column in table.columns if column.name != "DQ"]
+        first = fits.Column("EXTRA", "5E", array=np.full((N, 5), 7.0))
+        other = fits.BinTableHDU.from_columns([first, *columns[::-1]], name="EXTRACT1D")
+        other.header["SPORDER"], other.header["INT_NUM"] = 1, 2
+        hdus[3] = other
+        hdus.writeto(tmp_path / "b_x1dints.fits")
+    same(read_spectra(tmp_path / "b_x1dints.fits"), read_spectra(path))
+
+
+def test_wavelengths_in_other_units_are_refused(tmp_path):
+    """Wavelengths said to be in Angstrom are not taken for um."""
+    path = old_layout(tmp_path / "a_x1dints.fits")
+    fits.setval(path, "TUNIT1", value="Angstrom", ext=1)
+    with pytest.raises(SossInputError, match=r"order 1 .* in Angstrom; um is needed"):
+        read_spectra(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [("FILTER", "F277W", "filter F277W"), ("EXP_TYPE", "NIS_IMAGE", "NIS_IMAGE"),
+     ("INSTRUME", "NIRSPEC", "NIRSPEC")],
+)  # fmt: skip
+def test_what_is_no_soss_spectrum_is_refused(tmp_path, key, value, words):
+    """F277W, images and other instruments are a sentence with the file's name."""
+    path = old_layout(tmp_path / "a_x1dints.fits")
+    fits.setval(path, key, value=value)
+    with pytest.raises(SossInputError, match=rf"a_x1dints\.fits .*{words}"):
+        read_spectra(path)
+
+
+def test_a_file_without_spectra_is_refused(tmp_path):
+    """A file of images says that an x1d is needed."""
+    path = old_layout(tmp_path / "a_rateints.fits")
+    with fits.open(path) as hdus:
+        fits.HDUList([hdus[0], fits.ImageHDU(np.zeros((4, 4)), name="SCI")]).writeto(
+            tmp_path / "b_rateints.fits"
+        )
+    with pytest.raises(SossInputError, match=r"b_rateints\.fits has no extension EXTRACT1D"):
+        read_spectra(tmp_path / "b_rateints.fits")
+
+
+def test_segments_made_in_different_ways(tmp_path):
+    """A segment with another background treatment is refused, another version only noted."""
+
+    def change(meta):
+        meta.cal_step.bkg_subtract = "COMPLETE"
+        meta.calibration_software_version = "1.20.2"
+
+    one = new_layout(tmp_path / "s1.fits", (1, 2), segment=(1, 2), change=change)
+    two = new_layout(tmp_path / "s2.fits", (3,), segment=(2, 2))
+    with pytest.raises(SossInputError, match="S_BKDSUB"):
+        read_spectra([one, two])
+    fits.setval(two, "S_BKDSUB", value="COMPLETE")
+    fits.setval(two, "CAL_VER", value="3.0.0")
+    assert read_spectra([one, two]).warnings == (
+        "The files differ in pipeline version: 1.20.2, 3.0.0.",
+    )
 
 
 def test_bad_values_become_nan(tmp_path):
@@ -238,6 +443,8 @@ def test_members_of_an_association(tmp_path):
     ]
     path.write_text(json.dumps({"products": [{"members": members}]}))
     assert science_members(path) == [str(tmp_path / "a.fits")]
+    new_layout(tmp_path / "a.fits")
+    check(read_spectra(path))
     for content in ("", "[]", "{}", '{"products": []}', '{"products": [{"members": [3]}]}'):
         path.write_text(content)
         with pytest.raises(SossInputError, match=r"asn\.json"):
@@ -265,52 +472,6 @@ def test_old_files_of_jwst_are_read(name, shapes):
     known = np.isfinite(first.flux[0])
     assert known.mean() > 0.99
     np.testing.assert_array_equal(first.flux[0][known], flux[rising][known])
-
-
-def test_odd_file_is_named():
-    """Of three files the one with another aperture, photom file or target is named."""
-    base = {"program": "01091", "observation": "002", "width": 40.0, "photom_file": "p.fits"}
-    infos = [ObservationInfo(f"{i}.fits", **base) for i in range(3)]
-    check_same_observation(infos)
-    for change in ({"width": 30.0}, {"photom_file": "q.fits"}, {"target": "X"}):
-        odd = ObservationInfo("odd.fits", **{**base, **change})
-        with pytest.raises(SossInputError, match=r"odd\.fits"):
-            check_same_observation([*infos, odd])
-
-
-def test_header_values_that_make_no_sense_are_none():
-    """Negative counts, text for numbers and infinite values are not taken over."""
-    header = {
-        "INSTRUME": "NIRISS", "EXP_TYPE": "NIS_SOSS", "FILTER": "CLEAR", "NINTS": -3,
-        "NGROUPS": "many", "PWCPOS": float("inf"), "TARGNAME": "  ", "EXSEGNUM": 0,
-    }  # fmt: skip
-    info = ObservationInfo.from_header(header, "x.fits")
-    assert info.n_integrations is None
-    assert info.n_groups is None
-    assert info.pwcpos is None
-    assert info.target is None
-    assert info.segment == 1
-    assert info.frames_of(5) is None
-
-
-@given(st.sets(st.integers(1, 300), max_size=40))
-def test_integration_lists_come_back(numbers):
-    """A set of integrations written as ranges is read back, whatever the spaces."""
-    text, rest = [], sorted(numbers)
-    while rest:
-        last = rest[0]
-        while last + 1 in numbers:
-            last += 1
-        text.append(f" {rest[0]} - {last}" if last > rest[0] else str(last))
-        rest = [n for n in rest if n > last]
-    assert parse_integrations(",".join(text)) == numbers
-
-
-@pytest.mark.parametrize("text", ["0", "3-1", "a", "1-", "-1", "1;2", "1.5", "1-99999999"])
-def test_wrong_integration_lists_are_sentences(text):
-    """A list that is none is refused with an example."""
-    with pytest.raises(SossInputError, match="1-3,17"):
-        parse_integrations(text)
 
 
 def test_reading_holds_little_more_than_the_fluxes(tmp_path):

@@ -3,9 +3,10 @@
 The mean is that of ``astropy.stats.sigma_clip``, as in section 3 of the report.  Its standard
 error comes from the scatter of the integrations, with three corrections:
 
-* Clipping a normal distribution makes its standard deviation smaller.  At the fixed point of
-  clipping at c sigma, the deviation is s sigma with s^2 = 1 - 2 k phi(k) / (2 Phi(k) - 1) and
-  k = c s; it is divided by this s, which is 0.985 for c = 3.
+* Clipping takes the tails of a normal distribution away, so that what is left scatters less,
+  and its mean, with limits that move with the sample, scatters more than that of as many
+  points: see `clipping_factors`.  Together they raise the error by 3 per cent at 3 sigma, and by
+  80 per cent at 2.
 * The scatter of few integrations is itself uncertain.  It is drawn towards the quoted errors,
   brought to the general level of the scatter by a running median over wavelength, as if these
   were worth `PRIOR_INTEGRATIONS` integrations (moderated variances, Smyth 2004, Stat. Appl.
@@ -21,19 +22,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import erf, exp, pi, sqrt
 
 import numpy as np
 from scipy.ndimage import median_filter
 
 from soss_photcal_steps.ratio.spectra import ObservationSpectra
 
-__all__ = ["PRIOR_INTEGRATIONS", "MeanSpectrum", "mean_spectra", "mean_spectrum"]
+__all__ = [
+    "PRIOR_INTEGRATIONS",
+    "MeanSpectrum",
+    "clipping_factors",
+    "mean_spectra",
+    "mean_spectrum",
+]
 
 #: The quoted errors count as much as the scatter of this many integrations.
 PRIOR_INTEGRATIONS = 10
 # Wavelengths, times degrees of freedom of each, that tell the level of the scatter relative to
 # the quoted errors; and the fewest wavelengths.
 _WINDOW = (601, 101)
+# Beyond so many standard deviations nothing of a normal distribution is clipped.
+_NO_CLIPPING = 8.0
+# Clipping ends when the deviation changes by no more than this part.
+_CONVERGED = 1e-9
+# At low thresholds clipping goes on until nothing is left, and no correction has a meaning.
+_SMALLEST = 0.1
 
 
 @dataclass(frozen=True)
@@ -60,20 +74,59 @@ class MeanSpectrum:
 
 
 @lru_cache
-def _clipped_deviation(sigma: float) -> float:
-    """Give the standard deviation of a unit normal distribution after clipping to the end."""
-    if not np.isfinite(sigma):
-        return 1.0
-    from scipy.special import erf
+def clipping_factors(sigma: float, maxiters: int) -> tuple[float, float]:
+    """Tell what clipping does to the scatter and to the mean of many normal values.
 
-    deviation = 1.0
-    for _ in range(200):
+    With phi the unit normal density and P the probability within +-k, a round at k = sigma s,
+    where s is the deviation before it, leaves the deviation s' with
+
+        s'^2 = 1 - 2 k phi(k) / P.
+
+    The limits lie around a median, which the sample moves.  To first order in what one value
+    x adds to a large sample, the median is moved by b sign(x), with b = 1 / (2 phi(0)) before
+    the first round and b' = b phi(k) / phi(0) + 1 / (2 phi(0)) after each, and the mean of what
+    is left by [x + 2 k phi(k) b sign(x)] / P for the x that are left.  The mean square of this
+    is the variance of the mean times the number of all values.
+
+    Simulated samples of 400 values agree to 2 per cent in the deviation and 6 per cent in the
+    variance, for thresholds from 1.5 and up to 5 rounds.  Of a few values less is clipped than
+    this expects, so that at thresholds below 2.5 their errors come out too large.
+
+    Parameters
+    ----------
+    sigma : float
+        Threshold, in standard deviations.
+    maxiters : int
+        Rounds of clipping.
+
+    Returns
+    -------
+    deviation : float
+        Standard deviation of what is left, over the true one.
+    excess : float
+        Variance of the mean of what is left, over the true variance by the number that is left.
+    """
+    deviation, excess = 1.0, 1.0
+    median = 1 / (2 * _density(0.0))
+    for _ in range(maxiters):
         k = sigma * deviation
-        inside = erf(k / np.sqrt(2))
-        density = np.exp(-0.5 * k * k) / np.sqrt(2 * np.pi)
-        deviation = float(np.sqrt(max(1 - 2 * k * density / inside, 1e-6)))
-    # Below 1.8 sigma the clipping goes on until nothing is left; the correction has no meaning.
-    return max(deviation, 0.5)
+        if not k < _NO_CLIPPING:
+            break
+        inside = erf(k / sqrt(2))
+        edge = 2 * k * _density(k)
+        push = edge * median
+        excess = inside - edge + 4 * push * (_density(0.0) - _density(k)) + push**2 * inside
+        excess /= inside
+        before = deviation
+        deviation = sqrt(max(1 - edge / inside, 0.0))
+        median = median * _density(k) / _density(0.0) + 1 / (2 * _density(0.0))
+        if before - deviation < _CONVERGED * before:
+            break
+    return max(deviation, _SMALLEST), max(excess, _SMALLEST)
+
+
+def _density(x: float) -> float:
+    return exp(-0.5 * x * x) / sqrt(2 * pi)
 
 
 def mean_spectrum(
@@ -125,8 +178,9 @@ def mean_spectrum(
     count = np.maximum(n_used, 1)
     mean = np.where(keep, flux, 0.0).sum(axis=0) / count
     deviation = np.where(keep, flux - mean, 0.0)
-    clipped = _clipped_deviation(float(sigma)) if maxiters > 0 and len(flux) > 2 else 1.0
-    squares = (deviation**2).sum(axis=0) / clipped**2
+    # Of two values, each is one deviation from their median: none is ever clipped.
+    left, excess = clipping_factors(float(sigma), maxiters) if len(flux) > 2 else (1.0, 1.0)
+    squares = (deviation**2).sum(axis=0) / left**2
     quoted = np.where(keep, np.asarray(error, float), np.nan)
     quoted = np.where(np.isfinite(quoted) & (quoted > 0), quoted, np.nan)
     known = np.isfinite(quoted)
@@ -134,7 +188,7 @@ def mean_spectrum(
     variance = np.where(known.any(axis=0), variance, np.nan)
     single = _single_variance(squares, n_used, variance)
     with np.errstate(invalid="ignore"):
-        standard = np.sqrt(single / count)
+        standard = np.sqrt(excess * single / count)
     empty = n_used == 0
     return MeanSpectrum(
         wavelength,

@@ -9,7 +9,7 @@ from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
 
-__all__ = ["ObservationInfo", "check_same_observation", "parse_integrations"]
+__all__ = ["ObservationInfo", "check_same_observation", "differences", "parse_integrations"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,20 @@ class ObservationInfo:
         BKGMETH.
     background_level : float or None
         BKGLEVEL, DN/s.
+    background_scale : float or None
+        BKGD_SCL, by which the template was multiplied left of the break.
+    background_file : str or None
+        R_BKG, the reference file of the pipeline's own background step.
+    pm_epoch : str or None
+        MU_EPOCH, the year of the position.
+    frame_time : float or None
+        TFRAME, s.
+    first_integration, last_integration : int or None
+        INTSTART and INTEND, the integrations of this segment.
+    exposure : str or None
+        EXPOSURE, the number of the exposure within the visit's activity.
+    oversampling, threshold : float or None
+        OVERSAMP and THRESHLD, settings of ATOCA.
     """
 
     name: str
@@ -90,9 +104,20 @@ class ObservationInfo:
     steps: Mapping[str, str | None] | None = None
     background_method: str | None = None
     background_level: float | None = None
+    background_scale: float | None = None
+    background_file: str | None = None
+    pm_epoch: str | None = None
+    frame_time: float | None = None
+    first_integration: int | None = None
+    last_integration: int | None = None
+    exposure: str | None = None
+    oversampling: float | None = None
+    threshold: float | None = None
 
     @classmethod
-    def from_header(cls, header: Mapping[str, Any], name: str) -> ObservationInfo:
+    def from_header(
+        cls, header: Mapping[str, Any], name: str, decontaminated: bool | None = None
+    ) -> ObservationInfo:
         """Read a primary header.
 
         Parameters
@@ -101,6 +126,10 @@ class ObservationInfo:
             Keywords and values.
         name : str
             File name, for messages.
+        decontaminated : bool, optional
+            Whether ATOCA took the overlap of the orders away, which no keyword says.  If it is
+            not known, a TIKFACTR is taken as a sign of ATOCA; a box extraction that fills bad
+            pixels from ATOCA's model has one as well.
 
         Returns
         -------
@@ -125,7 +154,9 @@ class ObservationInfo:
             )
         factor = number("TIKFACTR")
         width = number("SOSSWDTH")
-        method = "atoca" if factor is not None else ("box" if width is not None else "")
+        if decontaminated is None and (factor is not None or width is not None):
+            decontaminated = factor is not None
+        method = "" if decontaminated is None else ("atoca" if decontaminated else "box")
         date, time = text("DATE-OBS"), text("TIME-OBS")
         return cls(
             name=name,
@@ -162,7 +193,23 @@ class ObservationInfo:
             steps={key: text(key) for key in ("S_BKDSUB", "S_PXREPL", "S_PHOTOM")},
             background_method=text("BKGMETH"),
             background_level=number("BKGLEVEL"),
+            background_scale=number("BKGD_SCL"),
+            background_file=_reference_name(text("R_BKG")),
+            pm_epoch=text("MU_EPOCH"),
+            frame_time=number("TFRAME"),
+            first_integration=count("INTSTART"),
+            last_integration=count("INTEND"),
+            exposure=text("EXPOSURE"),
+            oversampling=number("OVERSAMP"),
+            threshold=number("THRESHLD"),
         )
+
+    @property
+    def span(self) -> int:
+        """Number of integrations that this file is made of, from its header; 1 if unknown."""
+        if self.first_integration is not None and self.last_integration is not None:
+            return max(self.last_integration - self.first_integration + 1, 1)
+        return (self.n_integrations or 1) if self.n_segments == 1 else 1
 
     def frames_of(self, integrations: int) -> int | None:
         """Count the frames of some integrations.
@@ -211,14 +258,30 @@ _SHARED = {
     "program": "program",
     "observation": "observation",
     "target": "target",
+    "exposure": "exposure number",
     "filter": "filter",
     "pupil": "pupil",
+    "pwcpos": "pupil wheel position",
     "subarray": "subarray",
     "photom_file": "photom reference file",
     "method": "extraction method",
     "width": "extraction width",
+    "oversampling": "oversampling of ATOCA",
+    "threshold": "threshold of ATOCA",
     "n_groups": "number of groups",
+    "S_BKDSUB": "background subtraction (S_BKDSUB)",
+    "S_PXREPL": "pixel replacement (S_PXREPL)",
 }
+# What they may differ in, though a user would want to know.
+_NOTED = {
+    "cal_version": "pipeline version",
+    "crds_context": "CRDS context",
+    "background_method": "background",
+}
+
+
+def _value(info: ObservationInfo, key: str) -> Any:
+    return (info.steps or {}).get(key) if key.startswith("S_") else getattr(info, key)
 
 
 def check_same_observation(infos: Sequence[ObservationInfo]) -> None:
@@ -236,16 +299,37 @@ def check_same_observation(infos: Sequence[ObservationInfo]) -> None:
     SossInputError
         If a file differs from most of the others; it is named.
     """
-    for attribute, title in _SHARED.items():
-        values = [getattr(info, attribute) for info in infos]
+    for key, title in _SHARED.items():
+        values = [_value(info, key) for info in infos]
         if len(set(values)) <= 1:
             continue
         common = max(values, key=values.count)
-        odd = next(info for info in infos if getattr(info, attribute) != common)
+        odd = next(info for info in infos if _value(info, key) != common)
         raise SossInputError(
-            f"{odd.name} has the {title} {getattr(odd, attribute)}, the other files "
-            f"{common}; give the files of one observation only, made in one way."
+            f"{odd.name} has the {title} {_value(odd, key)}, the other files {common}; give the "
+            "files of one observation only, made in one way."
         )
+
+
+def differences(infos: Sequence[ObservationInfo]) -> list[str]:
+    """Say in what the files of one observation differ without spoiling it.
+
+    Parameters
+    ----------
+    infos : sequence of ObservationInfo
+        One for each file.
+
+    Returns
+    -------
+    list of str
+        One sentence for each.
+    """
+    sentences = []
+    for key, title in _NOTED.items():
+        values = {str(_value(info, key)) for info in infos}
+        if len(values) > 1:
+            sentences.append(f"The files differ in {title}: {', '.join(sorted(values))}.")
+    return sentences
 
 
 _RANGE = re.compile(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?")

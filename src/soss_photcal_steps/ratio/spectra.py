@@ -11,8 +11,19 @@ from typing import Any
 import numpy as np
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratio.observation import ObservationInfo, check_same_observation
-from soss_photcal_steps.ratio.x1d import RawSpectra, read_header, read_model, read_raw
+from soss_photcal_steps.ratio.observation import (
+    ObservationInfo,
+    check_same_observation,
+    differences,
+)
+from soss_photcal_steps.ratio.x1d import (
+    RawSpectra,
+    read_decontamination,
+    read_header,
+    read_model,
+    read_model_header,
+    read_raw,
+)
 
 __all__ = ["FLUX_UNITS", "ObservationSpectra", "OrderSpectra", "read_spectra", "science_members"]
 
@@ -59,7 +70,8 @@ class ObservationSpectra:
     orders : dict of int to OrderSpectra
         By spectral order.
     n_integrations : int
-        Integrations that are used.
+        Integrations that are used; where a file holds the spectrum of their average, as that of
+        a rate file does, all that went into it.
     excluded : tuple of int
         Integrations that were left out because the user said so.
     warnings : tuple of str
@@ -113,7 +125,7 @@ def science_members(path: str | os.PathLike[str]) -> list[str]:
 
 
 def read_spectra(
-    items: Iterable[Any],
+    items: Any,
     *,
     exclude: Iterable[int] = (),
     flux_unit: str = "auto",
@@ -122,8 +134,9 @@ def read_spectra(
 
     Parameters
     ----------
-    items : iterable of path or data model
-        Segments of the observation, in any order, in any layout that jwst has written.
+    items : path, data model, or iterable of them
+        Segments of the observation, in any order, in any layout that jwst has written; a
+        ``.json`` path stands for the science members of an association.
     exclude : iterable of int, optional
         Integrations to be left out, counted from 1 over the whole observation.
     flux_unit : {"auto", "MJy", "Jy", "mJy"}, optional
@@ -139,81 +152,74 @@ def read_spectra(
     SossInputError
         If a file cannot be used, is not calibrated in flux, or does not belong to the others.
     """
-    opened = [_open(item) for item in items]
+    opened = [_open(item) for item in _listed(items)]
     if not opened:
         raise SossInputError("No extracted spectra were given.")
     infos = [info for info, _ in opened]
     check_same_observation(infos)
-    opened.sort(key=lambda pair: pair[0].segment)
+    opened.sort(key=lambda pair: (pair[0].segment, pair[0].first_integration or 0))
     collected: dict[int, list[OrderSpectra]] = {}
+    averages: dict[int, int] = {}
     offset = 0
     for info, raw in opened:
         found = _orders_of_file(info, raw, offset, flux_unit)
         for order, spectra in found.items():
             collected.setdefault(order, []).append(spectra)
+        if info.span > 1 and all(len(one.integrations) == 1 for one in found.values()):
+            averages.update((int(one.integrations[0]), info.span) for one in found.values())
         offset = max(int(one.integrations.max()) for one in found.values())
     orders = {order: _join(collected[order], infos) for order in sorted(collected)}
     left_out = frozenset(exclude)
     numbers = sorted({int(i) for one in orders.values() for i in one.integrations})
     unknown = sorted(left_out.difference(numbers))
     if unknown:
+        only = averages.get(numbers[0]) if len(numbers) == 1 else None
+        have = f"only the average of {only}" if only else _ranges(numbers)
         raise SossInputError(
-            f"Integrations {unknown} are to be excluded, but {infos[0].name} has "
-            f"{numbers[0]} to {numbers[-1]}."
+            f"Integrations {_ranges(unknown)} are to be excluded, but {infos[0].name} has {have}."
         )
     used = [number for number in numbers if number not in left_out]
     if not used:
         raise SossInputError(f"All integrations of {infos[0].name} are excluded.")
     orders = {order: _without(one, left_out) for order, one in orders.items()}
     first, last = opened[0][0], opened[-1][0]
-    info = replace(first, end_mjd=last.end_mjd, n_integrations=len(used))
-    return ObservationSpectra(
-        info, orders, len(used), tuple(sorted(left_out)), tuple(_remarks(first, numbers, orders))
+    n_used = sum(averages.get(number, 1) for number in used)
+    remarks = [
+        *differences(infos), *_remarks(first, numbers, averages), *_gaps(orders, len(used))
+    ]  # fmt: skip
+    info = replace(first, end_mjd=last.end_mjd, n_integrations=n_used)
+    return ObservationSpectra(info, orders, n_used, tuple(sorted(left_out)), tuple(remarks))
+
+
+def _listed(items: Any) -> Iterable[Any]:
+    """List the files and models, those of associations too."""
+    if isinstance(items, str | os.PathLike) or hasattr(items, "meta"):
+        items = [items]
+    for item in items:
+        is_path = isinstance(item, str | os.PathLike)
+        if is_path and os.fspath(item).lower().endswith(".json"):
+            yield from science_members(item)
+        else:
+            yield item
+
+
+def _open(item: Any) -> tuple[ObservationInfo, Iterable[RawSpectra]]:
+    """Read the header; the spectra are read when they are asked for."""
+    if isinstance(item, str | os.PathLike):
+        header = read_header(item)
+        name = os.path.basename(item)
+        info = ObservationInfo.from_header(header, name, read_decontamination(item))
+        return info, read_raw(item, check=False)
+    name = item.meta.filename or type(item).__name__
+    settings = getattr(item.meta, "soss_extract1d", None)
+    decontaminated = getattr(settings, "apply_decontamination", None)
+    return ObservationInfo.from_header(read_model_header(item), name, decontaminated), read_model(
+        item
     )
 
 
-def _open(item: Any) -> tuple[ObservationInfo, list[RawSpectra]]:
-    if isinstance(item, str | os.PathLike):
-        info = ObservationInfo.from_header(read_header(item), os.path.basename(item))
-        return info, list(read_raw(item))
-    header = _model_header(item)
-    info = ObservationInfo.from_header(header, item.meta.filename or type(item).__name__)
-    return info, list(read_model(item))
-
-
-def _model_header(model: Any) -> dict[str, Any]:
-    """Give the keywords of a model's metadata that `ObservationInfo` reads."""
-    places = {
-        "INSTRUME": "instrument.name", "EXP_TYPE": "exposure.type", "FILTER": "instrument.filter",
-        "PUPIL": "instrument.pupil", "PWCPOS": "instrument.pupil_position",
-        "TARGNAME": "target.catalog_name", "TARGPROP": "target.proposer_name",
-        "TARG_RA": "target.ra", "TARG_DEC": "target.dec",
-        "MU_RA": "target.proper_motion_ra", "MU_DEC": "target.proper_motion_dec",
-        "PROGRAM": "observation.program_number", "OBSERVTN": "observation.observation_number",
-        "VISIT": "observation.visit_number", "DATE-OBS": "observation.date",
-        "TIME-OBS": "observation.time", "EXPSTART": "exposure.start_time",
-        "EXPMID": "exposure.mid_time", "EXPEND": "exposure.end_time",
-        "SUBARRAY": "subarray.name", "NINTS": "exposure.nints", "NGROUPS": "exposure.ngroups",
-        "NFRAMES": "exposure.nframes", "EFFEXPTM": "exposure.exposure_time",
-        "EXSEGNUM": "exposure.segment_number", "EXSEGTOT": "exposure.segment_total",
-        "TIKFACTR": "soss_extract1d.tikhonov_factor", "SOSSWDTH": "soss_extract1d.width",
-        "R_PHOTOM": "ref_file.photom.name", "CRDS_CTX": "ref_file.crds.context_used",
-        "CRDS_VER": "ref_file.crds.sw_version", "CAL_VER": "calibration_software_version",
-        "S_BKDSUB": "cal_step.bkg_subtract", "S_PXREPL": "cal_step.pixel_replace",
-        "S_PHOTOM": "cal_step.photom", "BKGMETH": "background.method",
-        "BKGLEVEL": "background.level",
-    }  # fmt: skip
-    found = {}
-    for key, place in places.items():
-        node: Any = model.meta
-        for part in place.split("."):
-            node = getattr(node, part, None)
-        found[key] = node
-    return found
-
-
 def _orders_of_file(
-    info: ObservationInfo, raw: Sequence[RawSpectra], offset: int, flux_unit: str
+    info: ObservationInfo, raw: Iterable[RawSpectra], offset: int, flux_unit: str
 ) -> dict[int, OrderSpectra]:
     """Collect the spectra of a file per order, and bring them to Jy."""
     by_order: dict[int, list[RawSpectra]] = {}
@@ -230,9 +236,13 @@ def _orders_of_file(
             )
         unit = units.pop()
         numbers = np.concatenate([part.integrations for part in parts])
+        first = info.first_integration or 0
         if not numbers.all():
             # Old files do not number their integrations; they are in order.
-            numbers = offset + 1 + np.arange(len(numbers))
+            numbers = (first or offset + 1) + np.arange(len(numbers))
+        elif numbers.min() < first:
+            # Without INT_TIMES, the pipeline counts from 1 in each segment.
+            numbers = numbers + first - 1
         grid = _grid(parts, info)
         flux = np.concatenate([_on_grid(part, grid.size, part.flux) for part in parts])
         error = np.concatenate([_on_grid(part, grid.size, part.error) for part in parts])
@@ -337,18 +347,39 @@ def _without(spectra: OrderSpectra, excluded: frozenset[int]) -> OrderSpectra:
     )
 
 
+def _ranges(numbers: Sequence[int]) -> str:
+    """Write numbers in rising order as ranges, such as 1-3,17."""
+    edges = [i for i in range(1, len(numbers)) if numbers[i] != numbers[i - 1] + 1]
+    runs = zip([0, *edges], [*edges, len(numbers)], strict=True)
+    return ",".join(
+        str(numbers[a]) if b - a == 1 else f"{numbers[a]}-{numbers[b - 1]}" for a, b in runs
+    )
+
+
 def _remarks(
-    info: ObservationInfo, numbers: Sequence[int], orders: Mapping[int, OrderSpectra]
+    info: ObservationInfo, numbers: Sequence[int], averages: Mapping[int, int]
 ) -> Iterable[str]:
-    """Say what is missing."""
-    missing = sorted(set(range(1, (info.n_integrations or 0) + 1)).difference(numbers))
-    if missing and len(numbers) > 1:
+    """Say what is an average, and what is missing."""
+    if averages:
         yield (
-            f"{len(missing)} of {info.n_integrations} integrations are in none of the files, "
-            f"the first is {missing[0]}."
+            f"{info.name} holds one spectrum of {averages[min(averages)]} integrations, which is "
+            "taken for their average; its error is the quoted one."
+            if len(numbers) == 1
+            else f"{len(averages)} of the spectra are averages of several integrations."
         )
+    covered = {k for number in numbers for k in range(number, number + averages.get(number, 1))}
+    total = max(info.n_integrations or 0, max(covered))
+    missing = sorted(set(range(1, total + 1)).difference(covered))
+    if missing:
+        yield (
+            f"{len(missing)} of {total} integrations are in none of the files: {_ranges(missing)}."
+        )
+
+
+def _gaps(orders: Mapping[int, OrderSpectra], n_spectra: int) -> Iterable[str]:
+    """Say which order has less than others."""
     for order, spectra in orders.items():
-        if len(spectra.integrations) < len(numbers):
-            yield f"Order {order} has only {len(spectra.integrations)} of {len(numbers)} spectra."
+        if len(spectra.integrations) < n_spectra:
+            yield f"Order {order} has only {len(spectra.integrations)} of {n_spectra} spectra."
         if not np.isfinite(spectra.flux).any():
             yield f"Order {order} has no usable flux."

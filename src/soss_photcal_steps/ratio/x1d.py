@@ -10,9 +10,10 @@ series would take some GB, and importing them a second.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy.io import fits
@@ -20,12 +21,24 @@ from astropy.io import fits
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import check_fits
 
-__all__ = ["RawSpectra", "read_header", "read_model", "read_raw"]
+__all__ = [
+    "RawSpectra",
+    "read_decontamination",
+    "read_header",
+    "read_model",
+    "read_model_header",
+    "read_raw",
+]
 
 _DO_NOT_USE = 1
 # Rows of a table are read this many bytes at a time.
 _CHUNK = 2**23
 _ERROR_NAMES = ("FLUX_ERROR", "ERROR")
+_MICRONS = ("", "um", "micron", "microns", "micrometer")
+# The ASDF extension comes last and is looked for in so much of the end of a file.
+_TAIL = 2**22
+_BLOCK = 2880
+_CARD = 80
 
 
 @dataclass(frozen=True)
@@ -80,13 +93,43 @@ def read_header(path: str | os.PathLike[str]) -> fits.Header:
         return hdus[0].header.copy()
 
 
-def read_raw(path: str | os.PathLike[str]) -> Iterator[RawSpectra]:
+def read_decontamination(path: str | os.PathLike[str]) -> bool | None:
+    """Tell whether ATOCA took the overlap of the orders away.
+
+    The pipeline has no keyword for ``meta.soss_extract1d.apply_decontamination``: it is only
+    in the ASDF extension, whose text is searched for it, as a data model would take a second.
+
+    Parameters
+    ----------
+    path : path
+        An x1d or x1dints file.
+
+    Returns
+    -------
+    bool or None
+        None if the file does not say.
+    """
+    with open(path, "rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        start = max(size - _TAIL, 0) // _BLOCK * _BLOCK
+        stream.seek(start)
+        tail = stream.read()
+    places = [i for i in range(0, len(tail), _BLOCK) if tail.startswith(b"XTENSION", i)]
+    if not places or b"EXTNAME = 'ASDF" not in tail[places[-1] : places[-1] + 2 * _BLOCK]:
+        return None
+    found = re.search(rb"apply_decontamination:\s*(true|false)\b", tail[places[-1] :])
+    return None if found is None else found[1] == b"true"
+
+
+def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[RawSpectra]:
     """Read all spectra of a file.
 
     Parameters
     ----------
     path : path
         An x1d or x1dints file.
+    check : bool, optional
+        Whether to make sure first that the file is complete; `read_header` does the same.
 
     Yields
     ------
@@ -98,7 +141,9 @@ def read_raw(path: str | os.PathLike[str]) -> Iterator[RawSpectra]:
     SossInputError
         If the file is missing, truncated, not FITS, or holds no extracted spectra.
     """
-    check_fits(path)
+    if check:
+        check_fits(path)
+    layouts: dict[bytes, _Layout] = {}
     with fits.open(path, memmap=True) as hdus, open(path, "rb") as stream:
         tables = [hdu for hdu in hdus if hdu.name == "EXTRACT1D"]
         if not tables:
@@ -106,7 +151,8 @@ def read_raw(path: str | os.PathLike[str]) -> Iterator[RawSpectra]:
                 f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
             )
         for hdu in tables:
-            yield _read_table(hdu, stream, os.fspath(path))
+            layout = _layout(hdu, stream, layouts, os.fspath(path))
+            yield _read_table(hdu, layout, stream, os.fspath(path))
 
 
 def read_model(model: Any) -> Iterator[RawSpectra]:
@@ -139,16 +185,92 @@ def read_model(model: Any) -> Iterator[RawSpectra]:
         yield _make(arrays, units, spec.spectral_order, number, name)
 
 
-def _read_table(hdu: fits.BinTableHDU, stream: Any, path: str) -> RawSpectra:
-    columns = {column.name.upper(): column for column in hdu.columns}
-    error = next((name for name in _ERROR_NAMES if name in columns), None)
+def read_model_header(model: Any) -> dict[str, Any]:
+    """Give the metadata of a data model by the keywords of its file.
+
+    Parameters
+    ----------
+    model : MultiSpecModel or TSOMultiSpecModel
+        The model.
+
+    Returns
+    -------
+    dict of str to object
+        What `ObservationInfo.from_header` reads; None for what is not set.
+    """
+    places = {
+        "INSTRUME": "instrument.name", "EXP_TYPE": "exposure.type", "FILTER": "instrument.filter",
+        "PUPIL": "instrument.pupil", "PWCPOS": "instrument.pupil_position",
+        "TARGNAME": "target.catalog_name", "TARGPROP": "target.proposer_name",
+        "TARG_RA": "target.ra", "TARG_DEC": "target.dec",
+        "MU_RA": "target.proper_motion_ra", "MU_DEC": "target.proper_motion_dec",
+        "PROGRAM": "observation.program_number", "OBSERVTN": "observation.observation_number",
+        "VISIT": "observation.visit_number", "DATE-OBS": "observation.date",
+        "TIME-OBS": "observation.time", "EXPSTART": "exposure.start_time",
+        "EXPMID": "exposure.mid_time", "EXPEND": "exposure.end_time",
+        "SUBARRAY": "subarray.name", "NINTS": "exposure.nints", "NGROUPS": "exposure.ngroups",
+        "NFRAMES": "exposure.nframes", "EFFEXPTM": "exposure.exposure_time",
+        "EXSEGNUM": "exposure.segment_number", "EXSEGTOT": "exposure.segment_total",
+        "TIKFACTR": "soss_extract1d.tikhonov_factor", "SOSSWDTH": "soss_extract1d.width",
+        "R_PHOTOM": "ref_file.photom.name", "CRDS_CTX": "ref_file.crds.context_used",
+        "CRDS_VER": "ref_file.crds.sw_version", "CAL_VER": "calibration_software_version",
+        "S_BKDSUB": "cal_step.bkg_subtract", "S_PXREPL": "cal_step.pixel_replace",
+        "S_PHOTOM": "cal_step.photom", "BKGMETH": "background.method",
+        "BKGLEVEL": "background.level", "BKGD_SCL": "background.scaling_factor",
+        "R_BKG": "ref_file.bkg.name", "MU_EPOCH": "target.proper_motion_epoch",
+        "TFRAME": "exposure.frame_time", "INTSTART": "exposure.integration_start",
+        "INTEND": "exposure.integration_end", "EXPOSURE": "observation.exposure_number",
+        "OVERSAMP": "soss_extract1d.oversampling", "THRESHLD": "soss_extract1d.threshold",
+    }  # fmt: skip
+    found = {}
+    for key, place in places.items():
+        node: Any = model.meta
+        for part in place.split("."):
+            node = getattr(node, part, None)
+        found[key] = node
+    return found
+
+
+class _Layout(NamedTuple):
+    """How the rows of a table are made up; columns by upper-case name."""
+
+    dtype: np.dtype
+    names: dict[str, str]
+    zeros: dict[str, int]
+    units: dict[str, str]
+
+
+def _layout(hdu: fits.BinTableHDU, stream: Any, known: dict[bytes, _Layout], path: str) -> _Layout:
+    """Find out the layout of a table, or remember it.
+
+    An old series has thousands of tables in a few layouts, and astropy's columns cost more
+    time than all the rest.
+    """
+    info = hdu.fileinfo()
+    stream.seek(info["hdrLoc"])
+    header = stream.read(info["datLoc"] - info["hdrLoc"])
+    cards = (header[i : i + _CARD] for i in range(0, len(header), _CARD))
+    key = b"".join(card for card in cards if card.startswith((b"T", b"NAXIS1 ")))
+    if key not in known:
+        dtype = hdu.columns.dtype.newbyteorder(">")
+        if dtype.itemsize != int(hdu.header["NAXIS1"]):
+            raise SossInputError(f"The table EXTRACT1D of {path} has a layout that is not known.")
+        columns = {column.name.upper(): column for column in hdu.columns}
+        known[key] = _Layout(
+            dtype,
+            {name.upper(): name for name in dtype.names or ()},
+            {name: int(column.bzero) for name, column in columns.items() if column.bzero},
+            {name: column.unit or "" for name, column in columns.items()},
+        )
+    return known[key]
+
+
+def _read_table(hdu: fits.BinTableHDU, layout: _Layout, stream: Any, path: str) -> RawSpectra:
+    dtype, fields = layout.dtype, layout.names
+    error = next((name for name in _ERROR_NAMES if name in fields), None)
     wanted = ["WAVELENGTH", "FLUX", error, "DQ", "NPIXELS", "INT_NUM", "N_ALONGDISP"]
-    dtype = hdu.columns.dtype.newbyteorder(">")
-    fields = {name.upper(): name for name in dtype.names or ()}
     present = [name for name in wanted if name is not None and name in fields]
     n_rows = int(hdu.header["NAXIS2"])
-    if dtype.itemsize != int(hdu.header["NAXIS1"]):
-        raise SossInputError(f"The table EXTRACT1D of {path} has a layout that is not known.")
     parts: dict[str, list[np.ndarray]] = {name: [] for name in present}
     stream.seek(hdu.fileinfo()["datLoc"])
     step = max(1, _CHUNK // max(dtype.itemsize, 1))
@@ -162,11 +284,11 @@ def _read_table(hdu: fits.BinTableHDU, stream: Any, path: str) -> RawSpectra:
     arrays = {}
     for name in present:
         empty = np.zeros(0, dtype[fields[name]].base.newbyteorder("="))
-        array = np.concatenate(parts[name]) if parts[name] else empty
-        zero = columns[name].bzero
-        arrays[name] = array.astype(np.int64) + int(zero) if zero else array
-    units = {name: column.unit or "" for name, column in columns.items()}
-    return _make(arrays, units, hdu.header.get("SPORDER"), hdu.header.get("INT_NUM"), path)
+        array = np.concatenate(parts.pop(name) or [empty])
+        zero = layout.zeros.get(name, 0)
+        arrays[name] = array.astype(np.int64) + zero if zero else array
+    header = hdu.header
+    return _make(arrays, layout.units, header.get("SPORDER"), header.get("INT_NUM"), path)
 
 
 def _make(
@@ -178,6 +300,11 @@ def _make(
     for column in ("WAVELENGTH", "FLUX"):
         if column not in arrays:
             raise SossInputError(f"The spectra of order {order} of {name} have no {column}.")
+    if units.get("WAVELENGTH", "").strip().lower() not in _MICRONS:
+        raise SossInputError(
+            f"The wavelengths of order {order} of {name} are in {units['WAVELENGTH']}; "
+            "um is needed."
+        )
     wavelength = np.asarray(arrays["WAVELENGTH"], float)
     vectors = wavelength.ndim == 2
     if not vectors:

@@ -40,7 +40,7 @@ METHODS = ("clipped", "weighted", "random_effects")
 # A step that the star scales leave is taken out if it is real and larger than this.
 _REMAINDER = 1e-4
 _SIGNIFICANT = 3.0
-# How much longer a raw ratio must be clipped than a fit for it to count as absent.
+# How much longer a raw ratio must be clipped than masked for it to count as absent.
 _NOISY_RUN = 8
 
 
@@ -77,7 +77,8 @@ class CombineOptions:
     anchor : tuple of float
         Range of wavelengths, um, whose values are kept when steps are taken out.
     min_run : int
-        Pixels that a change of contributors must last to count as a join.
+        Pixels that a change of contributors must last to count as a join, if not all curves
+        are fits; eight times as many if it is by clipping.
     window : int
         Pixels on either side from which steps and the splice are measured.
     splice : Splice or None
@@ -321,6 +322,8 @@ def _joins(
     smooth_scales = scaled and options.effects.star_scales == "smooth"
     if scaled and options.effects.star_scales != "none":
         shown = shown / (1 + effects.deviation)
+    # Fits have no noise that would hide a step, or make one, in a few pixels.
+    run = 0 if curves.smooth.all() else options.min_run
     found = find_joins(
         curves.wavelength,
         mean.value,
@@ -329,8 +332,8 @@ def _joins(
         curves.names,
         weight=weight,
         valid=curves.valid,
-        min_run=options.min_run,
-        clip_run=options.min_run if curves.smooth.all() else _NOISY_RUN * options.min_run,
+        min_run=run,
+        clip_run=_NOISY_RUN * run,
         window=options.window,
     )
     return [

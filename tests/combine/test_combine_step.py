@@ -1,5 +1,6 @@
 """The combine step, as a user runs it."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -30,13 +31,8 @@ from soss_photcal_steps.simulate.spectrafile import write_spectra
 STRUN = Path(sys.executable).with_name("strun")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """Make the ratio products of a campaign of the report's shape, with few visits."""
-    folder = tmp_path_factory.mktemp("made")
-    references = write_references(folder / "references")
-    photom = shutil.copy(references["photom"], folder)
-    campaign = report_campaign(3, stability=2, max_nints=4, grey_scatter=0.003, shape_scatter=0.001)
+def make_ratios(campaign, folder, photom):
+    """Make the ratio products of a campaign; give their names."""
     names = []
     for plan in campaign.observations:
         if plan.star is None:
@@ -55,7 +51,16 @@ def made(tmp_path_factory):
     members = [{"expname": name, "exptype": "science"} for name in names]
     association = {"products": [{"name": "campaign", "members": members}]}
     (folder / "asn.json").write_text(json.dumps(association))
-    return folder, Path(photom).name, names
+    return names
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Make the ratio products of a campaign of the report's shape, with few visits."""
+    folder = tmp_path_factory.mktemp("made")
+    photom = shutil.copy(write_references(folder / "references")["photom"], folder)
+    campaign = report_campaign(3, stability=2, max_nints=4, grey_scatter=0.003, shape_scatter=0.001)
+    return folder, Path(photom).name, make_ratios(campaign, folder, photom)
 
 
 @pytest.fixture
@@ -252,3 +257,29 @@ def test_unusable_input_is_one_sentence(campaign, what):
             combine(folder, photom)
     assert not (folder / "campaign_photom.fits").exists()
     assert not (folder / "campaign_sosscorr.asdf").exists()
+
+
+def test_the_trend_of_the_visits_goes_into_the_file(tmp_path):
+    """A loss of 3 % a year is found, is in the time tables, and is not in the response."""
+    photom = shutil.copy(write_references(tmp_path / "references")["photom"], tmp_path)
+    campaign = report_campaign(
+        1, stability=6, max_nints=4, grey_scatter=0, shape_scatter=0, loss_per_year=0.03
+    )
+    few = [one for one in campaign.observations if one.star.calspec in ("bd60d1753", "p330e")]
+    make_ratios(dataclasses.replace(campaign, observations=tuple(few)), tmp_path, photom)
+    with combine(tmp_path, Path(photom).name, orders=[1], time_tables=True) as model:
+        trend = model.trends.instance["1"]
+    assert trend["kind"] == "linear"
+    # Of a throughput that is below 1 already, the loss is the larger part.
+    t0 = (trend["t0"] - 59731.0) / 365.25
+    loss = 0.03 / (1 - 0.03 * t0)
+    assert trend["values"][1] == pytest.approx(loss, abs=max(0.001, 3 * trend["errors"][1]))
+    new = read_photom(tmp_path / "campaign_photom.fits")
+    table = new.time_tables["timecoeff_linear"]
+    assert table["lossperyear"][0] == pytest.approx(trend["values"][1], rel=1e-5)
+    assert (table["lossperyear"][1:] == 0).all()
+    row = new.rows[0]
+    inside = (row.wavelength > 0.95) & (row.wavelength < 2.3)
+    found = row.photmj * row.relresponse[inside] * (1 - 0.03 * t0)
+    truth = instrument.response(1, row.wavelength[inside])
+    assert np.abs(found / truth - 1).max() < 0.004

@@ -23,6 +23,8 @@ from soss_photcal_steps.combine.inputs import (
     read_ratio_product,
 )
 from soss_photcal_steps.combine.random_effects import RandomEffectsOptions
+from soss_photcal_steps.combine.time import TrendFit
+from soss_photcal_steps.combine.trends import as_record, describe_trend, detrend, find_trends
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossPhotomCorrectionModel
 from soss_photcal_steps.ratio.standards import load_standards
@@ -49,6 +51,7 @@ _RECORDED_OPTIONS = (
     "anchor_order2",
     "restrictions",
     "outside_error",
+    "time_tables",
 )
 
 
@@ -81,6 +84,7 @@ class SossPhotomCombineStep(SossStep):
     restrictions = string(default=None)  # CSV table of observations or ranges to be left out: star, observation, order, low, high (um)
     standards = string(default=None)  # YAML table of standard stars of your own
     outside_error = float(min=0, default=1.0)  # Relative error of the response beyond the measured wavelengths, where the old shape is kept
+    time_tables = boolean(default=False)  # Write the throughput trend that the visits for stability show into the photom file (timecoeff tables); the response then holds for the day of the first visit
     photom_name = string(default=None)  # File name of the new photom file; the product's name with _photom.fits if None
     author = string(default='soss_photcal_steps')  # AUTHOR of the photom file
     pedigree = string(default=None)  # PEDIGREE; INFLIGHT with the dates of the first and the last observation if None
@@ -131,6 +135,11 @@ class SossPhotomCombineStep(SossStep):
         )
         for line in left_out:
             log.info("%s", line)
+        trends = find_trends(curves)
+        for order, fit in trends.items():
+            log.info("%s", describe_trend(order, fit))
+        if self.time_tables:
+            curves = detrend(curves, trends)
         combined, parts = {}, {}
         for order in self.orders:
             parts[order] = [curve for curve in curves if curve.order == order]
@@ -147,7 +156,8 @@ class SossPhotomCombineStep(SossStep):
             )
         result = SossPhotomCorrectionModel()
         product.fill(result, products, combined, parts, left_out)
-        new = self._write_photom(result, products, combined, old)
+        result.trends = {str(order): as_record(fit) for order, fit in trends.items()}
+        new = self._write_photom(result, products, combined, old, trends)
         self.record(
             result,
             meta={"options": {name: getattr(self, name) for name in _RECORDED_OPTIONS}},
@@ -202,6 +212,7 @@ class SossPhotomCombineStep(SossStep):
         products: Sequence[RatioProduct],
         combined: dict[int, CombinedOrder],
         old: str,
+        trends: Mapping[int, TrendFit],
     ) -> str:
         """Write the new photom file, check it, and give its path."""
         header = product.delivery_header(
@@ -209,7 +220,13 @@ class SossPhotomCombineStep(SossStep):
         )
         path = self.photom_path()
         changes = product.write_photom_file(
-            path, old, combined, header, products, self.outside_error
+            path,
+            old,
+            combined,
+            header,
+            products,
+            self.outside_error,
+            trends if self.time_tables else None,
         )
         for line in changes:
             log.info("%s", line)

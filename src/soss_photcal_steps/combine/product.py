@@ -15,6 +15,7 @@ from soss_photcal_steps.combine.curves import Curve
 from soss_photcal_steps.combine.errors import error_budget, leave_one_star_out, star_scales
 from soss_photcal_steps.combine.inputs import RatioProduct
 from soss_photcal_steps.combine.restrictions import apply_restrictions, parse_restrictions
+from soss_photcal_steps.combine.time import TrendFit
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import fingerprint
 from soss_photcal_steps.models import SossPhotomCorrectionModel, plain_orders
@@ -364,6 +365,7 @@ def write_photom_file(
     header: DeliveryHeader,
     products: Sequence[RatioProduct],
     outside_error: float,
+    trends: Mapping[int, TrendFit] | None = None,
 ) -> list[str]:
     """Write the new photom file.
 
@@ -381,6 +383,8 @@ def write_photom_file(
         What went in.
     outside_error : float
         Relative error beyond the measured wavelengths.
+    trends : mapping of int to TrendFit, optional
+        Throughput trends to be written into the file, by order.
 
     Returns
     -------
@@ -392,8 +396,24 @@ def write_photom_file(
     SossInputError
         If it cannot be made.
     """
+    from soss_photcal_steps.photom.table import read_photom
+    from soss_photcal_steps.photom.time_tables import make_time_tables
     from soss_photcal_steps.photom.write import describe_changes, make_photom_file
 
+    tables = None
+    if trends is not None:
+        given = {
+            ("CLEAR", "GR700XD", order): fit.trend
+            for order, fit in trends.items()
+            if fit.trend is not None and order in combined
+        }
+        before = read_photom(old)
+        if before.time_tables:
+            raise SossInputError(
+                f"{os.path.basename(old)} has time tables already, so the ratios say how the "
+                "throughput differs from them; leave time_tables out to keep them."
+            )
+        tables = make_time_tables(before.rows, given)
     new = make_photom_file(
         old,
         [one.correction() for one in combined.values()],
@@ -401,6 +421,7 @@ def write_photom_file(
         header,
         inputs=[one.path for one in products if one.path],
         outside_error=outside_error,
+        time_tables=tables,
     )
     return list(describe_changes(new))
 

@@ -221,7 +221,7 @@ def fill(
         else ("interpolate" if not any(integrated) else "both"),
     }
     steps = dict(info.steps or {})
-    used = max((len(one.integrations) for one in spectra.orders.values()), default=0)
+    used = spectra.n_integrations
     model.observation = {
         "target": info.target or info.proposed_target,
         "program": info.program,

@@ -9,7 +9,7 @@ from typing import Any
 from soss_photcal_steps.combine.curves import Curve
 from soss_photcal_steps.combine.time import TrendFit, fit_trend, visits_from_curves
 
-__all__ = ["as_record", "describe_trend", "detrend", "find_trends"]
+__all__ = ["as_record", "describe_trend", "detrend", "find_trends", "stability_visits"]
 
 # Wavelengths at which the star is bright in each order, um.
 _BANDS = {1: (0.9, 2.3), 2: (0.63, 0.9), 3: (0.7, 0.9)}
@@ -33,23 +33,45 @@ def find_trends(curves: Sequence[Curve], t0: float | None = None) -> dict[int, T
     """
     found = {}
     for order in sorted({curve.order for curve in curves}):
-        low, high = _BANDS.get(order, (0.0, 10.0))
-        visits = [
-            curve
-            for curve in curves
-            if curve.order == order and curve.group is not None and curve.mjd is not None
-        ]
-        stars = [curve.star for curve in visits]
-        star = max(stars, key=stars.count, default=None)
-        visits = [
-            curve
-            for curve in visits
-            if curve.star == star
-            and (curve.valid & (curve.wavelength > low) & (curve.wavelength < high)).any()
-        ]
-        if len(visits) >= _FEWEST and len({curve.mjd for curve in visits}) >= _FEWEST:
+        visits, low, high = stability_visits(curves, order)
+        if visits:
             found[order] = fit_trend(visits_from_curves(visits, low, high), t0)
     return found
+
+
+def stability_visits(curves: Sequence[Curve], order: int) -> tuple[list[Curve], float, float]:
+    """List the visits that tell the throughput of an order in time.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Curves of all orders; those of a group with a date are looked at.
+    order : int
+        Spectral order.
+
+    Returns
+    -------
+    visits : list of Curve
+        Those of the star with most visits; none if there are fewer than four.
+    low, high : float
+        Wavelengths at which the star is bright, um.
+    """
+    low, high = _BANDS.get(order, (0.0, 10.0))
+    visits = [
+        curve
+        for curve in curves
+        if curve.order == order and curve.group is not None and curve.mjd is not None
+    ]
+    stars = [curve.star for curve in visits]
+    star = max(stars, key=stars.count, default=None)
+    visits = [
+        curve
+        for curve in visits
+        if curve.star == star
+        and (curve.valid & (curve.wavelength > low) & (curve.wavelength < high)).any()
+    ]
+    enough = len({curve.mjd for curve in visits}) >= _FEWEST
+    return (visits if enough else []), low, high
 
 
 def detrend(curves: Sequence[Curve], trends: Mapping[int, TrendFit]) -> list[Curve]:

@@ -15,6 +15,8 @@ import soss_photcal_steps
 from soss_photcal_steps import _jwst
 from soss_photcal_steps.association import first_exposure
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
+from soss_photcal_steps.combine.inputs import read_ratio_product
+from soss_photcal_steps.combine.product import find_photom
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
@@ -22,6 +24,7 @@ from soss_photcal_steps.photcal.spec2_input import product_root, run_spec2
 from soss_photcal_steps.photcal.state import State, stage_key
 from soss_photcal_steps.pipeline import SossSpec2Pipeline
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
+from soss_photcal_steps.ratio.standards import load_standards
 from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
 
 __all__ = ["SossPhotcalPipeline"]
@@ -42,6 +45,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
     class_alias = "soss_photcal"
 
     spec = """
+    report = boolean(default=True)  # Write a report, one HTML file that opens in any browser
     force = boolean(default=False)  # Make everything again, also what an earlier run made from the same inputs, parameters and versions
     """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
 
@@ -56,6 +60,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
 
     # Parameters, which stpipe sets from the specification, and steps, which it makes.
     force: bool
+    report: bool
     output_dir: str | None
     output_file: str | None
     soss_spec2: SossSpec2Pipeline
@@ -185,6 +190,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
                 "No observation is left to be combined: " + "; ".join(r for _, r in failures)
             )
         result = self._combine(name, ratios, folder, state)
+        self._report(name, result, [path for _, path in ratios], folder, failures)
         if failures:
             raise SossStepError(
                 f"{len(failures)} of the observations or files failed, the others were combined: "
@@ -246,6 +252,31 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             state, "combination", parts, "soss_photom_combine", run, (_context(),), roles
         )
         return open_product(products[0], SossPhotomCorrectionModel)
+
+    def _report(
+        self,
+        name: str,
+        result: SossPhotomCorrectionModel,
+        ratios: Sequence[str],
+        folder: str,
+        failures: Sequence[tuple[str, str]],
+    ) -> None:
+        """Write the report."""
+        if not self.report:
+            return
+        from soss_photcal_steps.photcal.report import make_report
+
+        step = self.soss_photom_combine
+        table = load_standards(step.standards)
+        try:
+            old = find_photom([read_ratio_product(one, table) for one in ratios], step.photom)
+        except SossInputError:
+            old = None
+        path = os.path.join(folder, f"{name}_report.html")
+        correction = os.path.join(folder, result.meta.filename)
+        photom = os.path.join(folder, result.photom.new_file)
+        make_report(path, correction, ratios, old, photom, table, failures)
+        log.info("Report: %s", path)
 
     def _stage(
         self,

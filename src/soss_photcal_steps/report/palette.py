@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
@@ -61,8 +62,7 @@ def drawable(text: str) -> str:
     """
     mark = "\N{REPLACEMENT CHARACTER}"
     seen = "".join(
-        one if one == "\n" or (one.isprintable() and _has_glyph(one)) else mark
-        for one in str(text)
+        one if one == "\n" or (one.isprintable() and _has_glyph(one)) else mark for one in str(text)
     )
     seen = seen.replace("$", r"\$")
     return f" {seen}" if seen.startswith("_") else seen
@@ -80,19 +80,21 @@ def bulk_limits(
     margin : float
         Room on either side, as a fraction of the width of the bulk.
     least : float
-        Least room.
+        Least room, in the unit of the values.
 
     Returns
     -------
     tuple of float or None
         Lower and upper limit; None if there is no finite value.
     """
-    values = np.concatenate([np.ravel(np.asarray(array, float)) for array in arrays] or [[]])
+    flat = [np.ravel(np.asarray(array, float)) for array in arrays]
+    values = np.concatenate([np.empty(0), *flat])
     values = values[np.isfinite(values)]
     if not values.size:
         return None
     low, high = np.percentile(values, [0.5, 99.5])
-    room = max(margin * (high - low), least)
+    # Values that are all the same need some room, too.
+    room = max(margin * (high - low), least, 1e-3 * max(abs(low), abs(high)), 1e-300)
     return float(low - room), float(high + room)
 
 
@@ -130,7 +132,7 @@ def figure_legend(axes: Sequence[Axes], columns: int = 3) -> None:
     columns : int
         Columns of the legend.
     """
-    entries: dict[str, object] = {}
+    entries: dict[str, Artist] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             entries.setdefault(label, handle)

@@ -42,7 +42,8 @@ def response_figure(
     -------
     Figure
         Panels from top to bottom: both responses; new over old; relative error of the new one.
-        The scales are those of the measured range.  It belongs to no window.
+        The scales are those of the measured range, or of where the error is below 50 per
+        cent.  It belongs to no window.
     """
     old, new, error = (
         np.where(np.isfinite(a) & (np.asarray(a) > 0), a, np.nan).astype(float)
@@ -51,6 +52,10 @@ def response_figure(
     inside = np.isfinite(old) & np.isfinite(new)
     if measured is not None:
         inside &= (wavelength >= measured[0]) & (wavelength <= measured[1])
+    else:
+        # An error as large as this says that nothing was measured.
+        sure = inside & (error < 0.5 * new)
+        inside = sure if sure.any() else inside
     figure = Figure(figsize=(10, 8.5), layout="constrained")
     figure.suptitle(drawable(title))
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=[2.2, 1.6, 1])
@@ -60,9 +65,7 @@ def response_figure(
     top.plot(wavelength, old, color=_OLD, lw=1.4, ls="--", label="old")
     top.plot(wavelength, new, color=_NEW, lw=1.4, label="new")
     change, width = 100 * (new / old - 1), 100 * error / old
-    middle.fill_between(
-        wavelength, change - width, change + width, color=_NEW, alpha=0.25, lw=0
-    )
+    middle.fill_between(wavelength, change - width, change + width, color=_NEW, alpha=0.25, lw=0)
     middle.plot(wavelength, change, color=_NEW, lw=1.4)
     middle.axhline(0, color=_OLD, lw=1.2, ls="--")
     bottom.plot(wavelength, 100 * error / new, color=_NEW, lw=1.4)
@@ -72,10 +75,11 @@ def response_figure(
     span = np.where(inside, error, np.nan)
     for axis, values in (
         (top, (old, new)),
-        (middle, (np.where(inside, change - width, 0), np.where(inside, change + width, 0))),
+        (middle, (*(np.where(inside, edge, 0) for edge in (change - width, change + width)),)),
         (bottom, (100 * span / new, np.zeros(1))),
     ):
-        limits = bulk_limits(*values, least=0.02)
+        # The unit of a response may make it very small.
+        limits = bulk_limits(*values, least=0.0 if axis is top else 0.02)
         if limits is not None:
             axis.set_ylim(0 if axis is bottom else limits[0], limits[1])
         if measured is not None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -83,9 +84,8 @@ def parameters(folder, photom):
 def run(folder, photom, **more):
     """Run the pipeline."""
     out = folder.parent / "out"
-    return SossPhotcalPipeline.call(
-        str(folder / "asn.json"), output_dir=str(out), **{**parameters(folder, photom), **more}
-    ), out
+    given = {"report": False, **parameters(folder, photom), **more}
+    return SossPhotcalPipeline.call(str(folder / "asn.json"), output_dir=str(out), **given), out
 
 
 def stamps(folder):
@@ -187,7 +187,7 @@ def test_rates_go_through_the_whole_chain_under_strun(tmp_path):
          "--steps.soss_ratio.standards=standards.yaml",
          "--steps.soss_ratio.calspec_dir=data/models",
          "--steps.soss_photom_combine.orders=1,",
-         "--steps.soss_photom_combine.check=false"],
+         "--steps.soss_photom_combine.check=false", "--report=false"],
         cwd=tmp_path, env={**os.environ, **environment}, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
@@ -200,3 +200,18 @@ def test_rates_go_through_the_whole_chain_under_strun(tmp_path):
     difference = found / instrument.filed_error(1, x) - 1
     assert abs(np.median(difference[inside])) < 0.005
     assert np.abs(difference[inside]).max() < 0.015
+
+
+def test_the_report_shows_every_observation(campaign, pipeline_without_crds):
+    """The report is one file with all observations and their pictures, and asks for no other."""
+    folder, photom = campaign
+    bad = sorted(folder.glob("*x1dints.fits"))[0]
+    bad.write_bytes(bad.read_bytes()[:40000])
+    with pytest.raises(SossInputError):
+        run(folder, photom, report=True)
+    text = (folder.parent / "out" / "trial_report.html").read_text(encoding="utf-8")
+    for name in ("1538/12", "4498/24", "GSPC P177-D", "GSPC P330-E", bad.name, "trial_photom.fits"):
+        assert name in text
+    assert text.count("data:image/") == 9
+    assert not re.search(r"(src|href)=\"https?:", text)
+    assert "<script" not in text

@@ -283,7 +283,7 @@ def _compare(folder: Path, data: Path) -> int:
     (folder / "truth_and_result.txt").write_text(table + "\n", encoding="utf-8")
     print(f"\n{table}\n")
     print(f"New photom file: {folder / f'{_NAME}_photom.fits'}, which {verdict}.")
-    print(f"Look at {folder}: *_sossbkg.png (backgrounds), *_sossratio.png (ratios and curves).")
+    print(f"Look at {folder / f'{_NAME}_report.html'}, the report; open it in any browser.")
     bad = [row for row in rows if abs(row.difference) > row.limit]
     for row in bad:
         print(

@@ -95,7 +95,7 @@ def figure_file(figure: Figure, kind: str, dpi: float = 150) -> bytes:
 
 
 def _steady_ids(vector: bytes) -> bytes:
-    """Number the clip paths of an SVG, which matplotlib names after places in memory."""
+    """Give the clip paths of an SVG numbers; matplotlib names them after places in memory."""
     names = dict.fromkeys(re.findall(rb'<clipPath id="(p[0-9a-f]{10})"', vector))
     numbers = {name: b"clip%d" % number for number, name in enumerate(names)}
     return re.sub(rb"\bp[0-9a-f]{10}\b", lambda m: numbers.get(m[0], m[0]), vector)

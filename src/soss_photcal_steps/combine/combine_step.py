@@ -155,7 +155,8 @@ class SossPhotomCombineStep(SossStep):
                 f"{', '.join(map(str, self.orders))}."
             )
         result = SossPhotomCorrectionModel()
-        product.fill(result, products, combined, parts, left_out)
+        options = {order: self._options(order) for order in combined}
+        product.fill(result, products, combined, parts, left_out, options)
         result.trends = {str(order): as_record(fit) for order, fit in trends.items()}
         new = self._write_photom(result, products, combined, old, trends)
         self.record(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from soss_photcal_steps.combine.combine import CombinedOrder
+from soss_photcal_steps.combine.combine import CombinedOrder, CombineOptions
 from soss_photcal_steps.combine.consistency import ObservationMeta, check_consistency
 from soss_photcal_steps.combine.curves import Curve
 from soss_photcal_steps.combine.errors import error_budget, leave_one_star_out, star_scales
@@ -213,6 +213,7 @@ def fill(
     combined: Mapping[int, CombinedOrder],
     curves: Mapping[int, Sequence[Curve]],
     notes: Sequence[str],
+    options: Mapping[int, CombineOptions],
 ) -> None:
     """Fill a correction product; the model is edited.
 
@@ -228,6 +229,8 @@ def fill(
         The curves before they were grouped.
     notes : sequence of str
         What was left out.
+    options : mapping of int to CombineOptions
+        How each order was combined.
     """
     model.observations = [
         {
@@ -247,14 +250,16 @@ def fill(
         for one in products
     ]
     model.notes = [*notes, *(note for one in combined.values() for note in one.notes)]
-    model.orders = [_entry(one, curves[order]) for order, one in sorted(combined.items())]
+    model.orders = [
+        _entry(one, curves[order], options[order]) for order, one in sorted(combined.items())
+    ]
     model.meta.telescope = "JWST"
     model.meta.instrument.name = "NIRISS"
     model.meta.instrument.detector = "NIS"
     model.meta.exposure.type = "NIS_SOSS"
 
 
-def _entry(one: CombinedOrder, curves: Sequence[Curve]) -> dict[str, Any]:
+def _entry(one: CombinedOrder, curves: Sequence[Curve], options: CombineOptions) -> dict[str, Any]:
     splice = one.splices.get(one.method)
     mean = one.mean
     entry: dict[str, Any] = {
@@ -298,7 +303,7 @@ def _entry(one: CombinedOrder, curves: Sequence[Curve]) -> dict[str, Any]:
             "wavelength": float(splice.wavelength), "scale": float(splice.scale),
         }  # fmt: skip
     if len(one.curves.star_names) > 1:
-        influence = leave_one_star_out(curves, grid=one.wavelength)
+        influence = leave_one_star_out(curves, options, one.wavelength)
         entry["influence"] = {star: np.array(values, float) for star, values in influence.items()}
     return entry
 

@@ -99,6 +99,18 @@ def test_influence_in_per_cent_within_the_error_band():
     assert band.max() == pytest.approx(100 * one.total_error.max())
 
 
+def test_influence_where_there_is_no_mean():
+    """Beyond the mean, where its error is missing, an influence is not drawn and sets no scale."""
+    one = report_data.order_result(1)
+    error = np.where(one.wavelength < 2, one.total_error, np.nan)
+    axis = influence_figure(
+        one.wavelength, {"a": np.where(one.wavelength < 2, 0, 0.5)}, error
+    ).axes[0]
+    drawn = next(line for line in axis.lines if line.get_label() == "a").get_ydata()
+    assert np.isnan(drawn[one.wavelength >= 2]).all()
+    assert axis.get_ylim()[1] < 2
+
+
 def test_influence_of_a_single_star():
     """Without any influence the figure says that there is one star only."""
     one = report_data.order_result(1)

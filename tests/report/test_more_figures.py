@@ -1,5 +1,7 @@
 """Response, budget, trend and coverage."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import report_data
@@ -83,8 +85,15 @@ def test_trend_in_calendar_time():
     # MJD 40587 is 1970-01-01, from which matplotlib counts.
     np.testing.assert_allclose(marked.get_xdata(), [one.mjd[5] - 40587])
     np.testing.assert_allclose(marked.get_ydata(), [100 * (one.ratio[5] - 1)])
-    law = next(line for line in axis.lines if line.get_label() == one.law)
+    law = next(line for line in axis.lines if line.get_label() == "law")
     np.testing.assert_allclose(law.get_ydata(), 100 * (one.law_value - 1))
+
+
+def test_long_law_is_broken_into_lines():
+    """A law of many words stands above its panel in lines of no more than 110 characters."""
+    one = dataclasses.replace(report_data.trend(), law=20 * "some words ")
+    lines = trend_figure([one]).axes[0].get_title(loc="left").splitlines()
+    assert len(lines) == 3 and max(map(len, lines)) <= 110
 
 
 def test_trend_of_nothing():

@@ -71,6 +71,16 @@ def test_influence_in_words():
     assert influence_part([dataclasses.replace(one, influence={})]) is None
 
 
+def test_influence_counts_where_the_mean_is_given():
+    """An influence beyond the range of the mean is not the largest."""
+    one = report_data.order_result(1)
+    means = {"random_effects": np.where(one.wavelength < 2, one.mean, np.nan)}
+    changed = dataclasses.replace(
+        one, means=means, influence={"a": np.where(one.wavelength < 2, 0.001, 0.5)}
+    )
+    assert influence_part([changed]).tables[0].rows == [["a", 1, "0.10 %", "0.10 %"]]
+
+
 def test_influence_of_a_star_without_which_there_is_no_mean():
     """A star whose influence is nowhere known gives zero and a dash, and no warning."""
     one = report_data.order_result(1)

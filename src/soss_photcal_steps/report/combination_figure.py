@@ -169,7 +169,7 @@ def influence_figure(
     influence : mapping of str to ndarray, shape (m,)
         By star: the mean with it over the mean without it, less 1; NaN where there is none.
     total_error : ndarray, shape (m,)
-        1-sigma error of the mean, as a fraction.
+        1-sigma error of the mean, as a fraction; NaN where there is no mean.
     title : str
         Title of the figure.
     colours : mapping of str to str, optional
@@ -189,16 +189,17 @@ def influence_figure(
         wavelength, -error, error, color="0.2", alpha=0.15, lw=0, label="1 sigma of the mean"
     )
     axis.axhline(0, color="k", lw=0.9)
+    seen = np.isfinite(error)
     values = []
     for number, (star, change) in enumerate(sorted(influence.items())):
-        values.append(100 * np.asarray(change, float))
+        # Where there is no mean its error is missing, and nobody has an influence on it.
+        values.append(np.where(seen, 100 * np.asarray(change, float), np.nan))
         axis.plot(
             wavelength, values[-1], color=colours.get(star, "0.3"), lw=1.2,
             ls=STYLES[number % len(STYLES)], label=drawable(star),
         )  # fmt: skip
     if not values:
         axis.text(0.5, 0.5, "one star only", ha="center", transform=axis.transAxes)
-    seen = np.isfinite(error)
     if seen.any():
         axis.set_xlim(wavelength[seen][0], wavelength[seen][-1])
     limits = bulk_limits(*values, -error, error, least=0.05)

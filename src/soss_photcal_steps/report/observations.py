@@ -139,7 +139,7 @@ def fits_part(
                 [
                     f"order {one.order}, {section['low']:.3f} to {section['high']:.3f} um",
                     _method(section), section["n_points"], section["n_rejected"],
-                    f"{100 * section['rms']:.2f}", float(section["chi_square"]),
+                    f"{100 * section['rms']:.2f}", f"{section['chi_square']:.3g}",
                     bool(section["passed"]),
                 ]
             )  # fmt: skip

@@ -113,9 +113,8 @@ def _copy(figure: Figure) -> Figure:
         return figure
 
 
-def _open(content: Figure | bytes) -> Image.Image:
-    """Give a picture in full colours."""
-    data = figure_file(content, "png", _DPI) if isinstance(content, Figure) else content
+def _open(data: bytes) -> Image.Image:
+    """Give a PNG file in full colours."""
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             if max(image.size) > _LONGEST:
@@ -167,6 +166,10 @@ def fit_picture(content: Figure | bytes, width: int, vector_limit: int = 0) -> D
         if len(vector) <= vector_limit:
             size = content.get_size_inches() * _DPI
             return DrawnPicture(vector, "svg+xml", int(size[0]), int(size[1]))
+    if isinstance(content, Figure):
+        # Drawn at its final size, text is sharper than made smaller afterwards.
+        dpi = min(_DPI, width / content.get_size_inches()[0])
+        content = figure_file(content, "png", dpi)
     return _sized(_open(content), width)
 
 

@@ -165,10 +165,12 @@ def influence_part(orders: Sequence[OrderResult]) -> Part | None:
     for one in orders:
         if not one.influence:
             continue
-        largest = {
-            star: float(np.nanmax(np.abs(change), initial=0.0))
+        # It may be known where the mean itself is not given.
+        sizes = {
+            star: np.where(one.known, np.abs(change), np.nan)
             for star, change in sorted(one.influence.items())
         }
+        largest = {star: float(np.nanmax(size, initial=0.0)) for star, size in sizes.items()}
         words = ", ".join(f"{star} up to {percent(size)}" for star, size in largest.items())
         pictures.append(
             Picture(
@@ -185,9 +187,7 @@ def influence_part(orders: Sequence[OrderResult]) -> Part | None:
             )
         )  # fmt: skip
         for star, size in largest.items():
-            rows.append(
-                [star, one.order, percent(median(np.abs(one.influence[star]))), percent(size)]
-            )
+            rows.append([star, one.order, percent(median(sizes[star])), percent(size)])
     if not pictures:
         return None
     columns = ["Star", "Order", "Median", "Largest"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from soss_photcal_steps.report.palette import bulk_limits, drawable
+from soss_photcal_steps.report.palette import bulk_limits, drawable, figure_legend
 
 __all__ = ["TrendSeries", "trend_figure"]
 
@@ -83,7 +84,7 @@ def trend_figure(series: Sequence[TrendSeries], title: str = "") -> Figure:
             grid, law - width, law + width, color="#d55e00", alpha=0.25, lw=0,
             label="1 sigma of the law",
         )  # fmt: skip
-        axis.plot(grid, law, color="#d55e00", lw=1.4, label=drawable(item.law))
+        axis.plot(grid, law, color="#d55e00", lw=1.4, label="law")
         axis.errorbar(
             days, values, yerr=np.hypot(errors, 100 * item.jitter), fmt="none", ecolor="0.7",
             elinewidth=1, label="with the jitter of the visits",
@@ -97,11 +98,12 @@ def trend_figure(series: Sequence[TrendSeries], title: str = "") -> Figure:
         limits = bulk_limits(values - errors, values + errors, law, least=0.02)
         if limits is not None:
             axis.set_ylim(*limits)
-        axis.set_title(drawable(item.name), loc="left", fontsize=10)
+        said = textwrap.fill(f"{item.name}: {item.law}", 110)
+        axis.set_title(drawable(said), loc="left", fontsize=9)
         axis.set_ylabel("throughput - 1 (%)")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     locator = AutoDateLocator()
     axes[-1].xaxis.set_major_locator(locator)
     axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    figure_legend(list(axes), 5)
     return figure

@@ -219,6 +219,17 @@ def test_flags_are_sorted_and_complete(page):
     assert first < page.text.index("What went in", page.text.index("Look here first") + 3)
 
 
+def test_all_findings_are_listed_with_their_check():
+    """In the section of the checks each finding is listed, the gravest first, the folder is not."""
+    findings = (error("b", "second"), error("a", "first"))
+    text = render_report(ReportData("t", checks=CheckReport("/some/folder/new.fits", findings)))
+    section = text[text.index('id="checks"') :]
+    assert re.findall(r"<span>(\w+) \(<code>(\w)</code>\)", section) == [
+        ("second", "b"), ("first", "a"),
+    ]  # fmt: skip
+    assert "<p>new.fits must not be delivered." in section and "/some/folder" not in text
+
+
 @pytest.mark.parametrize(
     ("flags", "checks", "sentence", "kind"),
     [

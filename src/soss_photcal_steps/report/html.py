@@ -260,6 +260,8 @@ def render_report(data: ReportData, max_bytes: int = 10_000_000) -> str:
             flags=[flag for flag in flags if flag.severity != "note"],
             notes=[flag for flag in flags if flag.severity == "note"],
             words=_WORDS,
+            # The folder is of no use to others.
+            checked_file=os.path.basename(data.checks.path) if data.checks else "",
             verdict_kind=kind,
             verdict=sentence,
             targets=_targets(

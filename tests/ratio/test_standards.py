@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratio.standards import load_standards, normalise_name
+from soss_photcal_steps.ratio.standards import Standard, load_standards, normalise_name
 
 TABLE = load_standards()
 
@@ -73,6 +73,32 @@ def test_names_are_found_in_any_spelling(name, star):
     assert TABLE.by_name(name).name == star
 
 
+@given(
+    st.sampled_from([n for star in TABLE.stars for n in (star.name, *star.aliases)]),
+    st.lists(st.sampled_from(["", " ", "-", "_", "  "]), min_size=20, max_size=20),
+    st.booleans(),
+)
+def test_names_are_found_with_any_separators(name, separators, upper):
+    """Whatever stands for the spaces of a known name, and in either case, the star is found."""
+    parts = name.split(" ")
+    spelled = "".join(
+        a + b for a, b in zip(parts, [*separators[: len(parts) - 1], ""], strict=True)
+    )
+    assert TABLE.by_name(spelled.upper() if upper else spelled.lower()) is TABLE.by_name(name)
+
+
+@given(st.integers(0, 89), st.integers(1, 9999), st.sampled_from(["+", "-"]))
+def test_numbers_of_the_durchmusterung_stay_apart(zone, number, sign):
+    """Zone, number and sign tell a star; how they are set apart does not."""
+    ways = [
+        f"BD{sign}{zone:02d}{by}{number}" for by in (" ", "-", "_", "d", "D", "\u00b0", "\u00b0 ")
+    ]
+    assert len({normalise_name(way) for way in ways}) == 1
+    other = f"BD{'-' if sign == '+' else '+'}{zone:02d} {number}"
+    assert normalise_name(other) != normalise_name(ways[0])
+    assert normalise_name(f"BD{sign}{zone:02d} {number + 1}") != normalise_name(ways[0])
+
+
 @pytest.mark.parametrize("name", ["", None, "BD+60 1754", "BD-60 1753", "P330", "Vega"])
 def test_other_names_are_not_found(name):
     """A similar name of another star is not taken."""
@@ -100,11 +126,48 @@ def test_position_decides_where_the_name_is_wrong():
     assert g191.separation(g191.ra, g191.dec, 2100.0) == pytest.approx(9.43, abs=0.1)
 
 
+def test_the_radius_is_the_caller_s():
+    """A position 8 arcsec off is that of the star by default, and not within 5 arcsec."""
+    star = TABLE.by_name("BD+60 1753")
+    place = star.ra, star.dec + 8 / 3600
+    assert TABLE.by_position(*place) is star
+    assert TABLE.by_position(*place, radius=5.0) is None
+    with pytest.raises(SossInputError, match="no standard star"):
+        TABLE.identify(["Vega"], *place, radius=5.0)
+
+
+def test_a_position_at_a_pole_or_across_zero():
+    """Right ascensions 359.9999 and 0.0001 are near, and at a pole none matters."""
+    near = Standard("A", ra=0.0001, dec=0.0)
+    assert near.separation(359.9999, 0.0) == pytest.approx(0.72, abs=1e-6)
+    pole = Standard("B", ra=0.0, dec=90.0, pm_ra=100.0)
+    assert pole.separation(123.0, 90.0, 2050.0) < 0.01
+
+
+def test_the_test_star_has_the_model_of_section_8():
+    """HD 59533 is compared with a model of 8000 K, log g 4.0, [M/H] -1.0 and A(V) 0.09."""
+    star = TABLE.by_name("HD 59533")
+    assert (star.temperature, star.log_g, star.metallicity, star.a_v) == (8000, 4.0, -1.0, 0.09)
+
+
+def test_order_2_of_the_stability_star_ends_at_one_micron():
+    """In all visits of BD+60 1753 order 2 is fitted to 1 um only."""
+    for known in TABLE.by_name("BD+60 1753").observations:
+        assert [(one.order, one.high) for one in known.valid] == [(2, 1.0)]
+
+
 def test_a_name_far_from_its_position_is_taken_with_a_warning():
     """Where no star is at the position, the name counts, and the distance is said."""
     star, by, warning = TABLE.identify(["P177D"], 10.0, 10.0, 2023.0)
     assert (star.name, by) == ("GSPC P177-D", "name")
     assert "arcsec" in warning
+
+
+def test_numbers_are_read_with_or_without_zeros():
+    """Program 04498 is 4498; text that is no number, or negative, is none."""
+    star = TABLE.by_name("P330E")
+    assert star.observation("04498", "024") is star.observation(4498, 24)
+    assert star.observation(None, "24") is star.observation("x", -24) is None
 
 
 def test_an_unknown_star_lists_the_known():
@@ -117,21 +180,59 @@ def own(tmp_path, content):
     """Write a user's table."""
     path = tmp_path / "mine.yaml"
     path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-    load_standards.cache_clear()
     return str(path)
 
 
-def test_a_user_s_table_adds_and_replaces(tmp_path):
-    """A user's star is found, and one of the same name takes the package's place."""
+def test_a_user_s_table_adds_and_overrides(tmp_path):
+    """A user's star is found; of a known one only what the user names is changed."""
     stars = [
         {"name": "My Star", "kind": "solar", "ra": 1.0, "dec": 2.0, "calspec": "my_001.fits"},
         {"name": "bd+60 1753", "calspec": "other.fits"},
     ]
     table = load_standards(own(tmp_path, {"stars": stars}))
     assert table.by_name("mystar").kind == "solar"
-    assert table.by_name("BD+60 1753").calspec == "other.fits"
+    star, before = table.by_name("BD+60 1753"), TABLE.by_name("BD+60 1753")
+    assert star.calspec == "other.fits"
+    assert (star.name, star.kind, star.ra) == (before.name, before.kind, before.ra)
+    assert star.observations == before.observations
     assert table.by_name("P330E").calspec == "p330e_stiswfcnic_007.fits"
+    assert len(table.stars) == len(TABLE.stars) + 1
     assert table.line_windows == TABLE.line_windows
+
+
+def test_a_user_s_observation_takes_the_place_of_the_known_one(tmp_path):
+    """Observations are added, or replaced by number, also of a star named by its alias."""
+    interval = {"order": 1, "centre": 1.5, "half_width": "1e-2"}
+    seen = [
+        {"program": 6606, "observation": 42, "contamination": [interval]},
+        {"program": 9999, "observation": 1},
+    ]
+    table = load_standards(own(tmp_path, {"stars": [{"name": "P330E", "observations": seen}]}))
+    star = table.by_name("GSPC P330-E")
+    assert star.name == "GSPC P330-E"
+    assert [(one.low, one.high) for one in star.observation(6606, 42).contamination] == [
+        (1.49, 1.51)
+    ]
+    assert star.observation(9999, 1) is not None
+    assert star.observation(6606, 24) == TABLE.by_name("P330E").observation(6606, 24)
+    assert len(star.observations) == 4
+
+
+def test_a_user_s_window_leaves_the_others(tmp_path):
+    """A window is overridden by kind and series."""
+    content = {"stars": [], "line_windows": {"A": {"Pfund": 0.02}}}
+    windows = load_standards(own(tmp_path, content)).line_windows
+    assert windows["A"] == {**TABLE.line_windows["A"], "Pfund": 0.02}
+    assert windows["hot"] == TABLE.line_windows["hot"]
+
+
+def test_an_edited_table_is_read_again(tmp_path):
+    """What a user changes between two steps of one session counts."""
+    path = own(tmp_path, {"stars": [{"name": "One"}]})
+    assert load_standards(path).by_name("One")
+    own(tmp_path, {"stars": [{"name": "Another"}]})
+    assert load_standards(path).by_name("One") is None
+    assert load_standards(path).by_name("Another")
 
 
 STAR = {"name": "A"}
@@ -147,9 +248,30 @@ SEEN = {"program": 1, "observation": 2}
         ({"stars": [{"kind": "A"}]}, "number 1 has no name"),
         ({"stars": [{**STAR, "kind": "B"}]}, "kind of A is B"),
         ({"stars": [{**STAR, "colour": "red"}]}, "unknown field colour"),
-        ({"stars": [{**STAR, "ra": "x"}]}, "position or proper motion of A"),
-        ({"stars": [{**STAR, "ra": float("nan")}]}, "not finite"),
+        ({"stars": [{**STAR, "ra": "x"}]}, "ra of A is 'x'"),
+        ({"stars": [{**STAR, "ra": float("nan")}]}, "ra of A is nan"),
+        ({"stars": [{**STAR, "ra": 1.0, "dec": 91}]}, "dec of A is 91"),
+        ({"stars": [{**STAR, "ra": 1.0}]}, "only one of ra and dec"),
+        ({"stars": [{**STAR, "temperature": -1}]}, "temperature of A"),
         ({"stars": [STAR, {"name": "a"}]}, "more than once"),
+        ({"stars": [STAR, {"name": "B", "aliases": ["A"]}]}, "B comes more than once"),
+        ({"stars": [{**STAR, "aliases": "A1"}]}, "aliases of A is 'A1', not a list"),
+        ({"stars": [{**STAR, "observations": [SEEN, SEEN]}]}, "observation 1/2 of A comes more"),
+        ({"stars": [{**STAR, "observations": [{**SEEN, "contaminated": []}]}]},
+         "unknown field contaminated"),
+        ({"stars": [{**STAR, "observations": [{**SEEN, "date": "5 June 2022"}]}]},
+         "date of observation 1/2 of A is 5 June 2022"),
+        ({"star": []}, "list stars"),
+        ({"stars": [], "lines": {}}, "unknown field lines"),
+        ({"stars": [], "version": 2}, "version is 2"),
+        ({"stars": [], "contamination_half_width": {4: 0.1}}, "order 4"),
+        ({"stars": [{"name": "X", "aliases": ["P330E", "P177D"]}]}, "names of both"),
+        ({"stars": [{**STAR, "observations": [
+            {**SEEN, "contamination": [{"order": 1, "centre": 1, "range": [1, 2]}]}]}]},
+         "either range, or centre"),
+        ({"stars": [{**STAR, "observations": [
+            {**SEEN, "ranges": [{"order": 1, "valid": [1, 2], "excluded": [1, 2]}]}]}]},
+         "either valid or excluded"),
         ({"stars": [{**STAR, "observations": [{"program": 1}]}]}, "no program or no observation"),
         ({"stars": [{**STAR, "observations": [{**SEEN, "role": "x"}]}]}, "role of observation 1/2"),
         (

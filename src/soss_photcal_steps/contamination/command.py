@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from soss_photcal_steps.contamination.read import FieldImage
     from soss_photcal_steps.contamination.table import TableRow
 
-__all__ = ["add_contamination_command", "run_contamination"]
+__all__ = ["add_command", "run_command"]
 
 
-def add_contamination_command(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add the sub-command to a parser.
 
     Parameters
@@ -61,7 +61,7 @@ def add_contamination_command(commands: Any) -> None:
     )  # fmt: skip
 
 
-def run_contamination(options: argparse.Namespace) -> str:
+def run_command(options: argparse.Namespace) -> tuple[int, str]:
     """Run the sub-command.
 
     Parameters
@@ -71,7 +71,9 @@ def run_contamination(options: argparse.Namespace) -> str:
 
     Returns
     -------
-    str
+    status : int
+        0.
+    text : str
         What is to be printed.
 
     Raises
@@ -103,7 +105,7 @@ def run_contamination(options: argparse.Namespace) -> str:
     if options.output:
         write_table(options.output, rows)
         lines.append(f"wrote {options.output}")
-    return "\n".join(lines)
+    return 0, "\n".join(lines)
 
 
 def _check_products(options: argparse.Namespace) -> None:

@@ -9,10 +9,10 @@ import argparse
 import json
 from typing import Any
 
-__all__ = ["add_check_command", "run_check"]
+__all__ = ["add_command", "run_command"]
 
 
-def add_check_command(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add the sub-command to a parser.
 
     Parameters
@@ -32,7 +32,7 @@ def add_check_command(commands: Any) -> None:
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
-def run_check(options: argparse.Namespace) -> tuple[int, str]:
+def run_command(options: argparse.Namespace) -> tuple[int, str]:
     """Run the sub-command.
 
     Parameters

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from soss_photcal_steps.ratio.spectra import ObservationSpectra
     from soss_photcal_steps.ratio.standards import Interval
 
-__all__ = ["add_validate_command", "run_validate"]
+__all__ = ["add_command", "run_command"]
 
 _SUFFIX = "_validate"
 
 
-def add_validate_command(commands: Any) -> None:
+def add_command(commands: Any) -> None:
     """Add the sub-command to a parser.
 
     Parameters
@@ -106,7 +106,7 @@ def add_validate_command(commands: Any) -> None:
     )  # fmt: skip
 
 
-def run_validate(options: argparse.Namespace) -> str:
+def run_command(options: argparse.Namespace) -> tuple[int, str]:
     """Run the sub-command and write its products.
 
     Parameters
@@ -116,7 +116,9 @@ def run_validate(options: argparse.Namespace) -> str:
 
     Returns
     -------
-    str
+    status : int
+        0.
+    text : str
         What is to be printed.
 
     Raises
@@ -163,7 +165,7 @@ def run_validate(options: argparse.Namespace) -> str:
     lines = [*head, "", *_table_lines(numbers), "", *_closing(level, numbers, options)]
     _write_table(places[0], orders, numbers, level, options, inputs)
     _write_figure(places[1], orders, spectra.info, options)
-    return "\n".join([*lines, *(f"wrote {place}" for place in places)])
+    return 0, "\n".join([*lines, *(f"wrote {place}" for place in places)])
 
 
 def _not_negative(value: float, name: str) -> float:

@@ -1,4 +1,7 @@
-"""The sub-command ``soss-photcal simulate``; its parser is in `soss_photcal_steps.cli`."""
+"""The sub-command ``soss-photcal simulate``.
+
+Only the parser is made at import; what reads files is loaded when the command runs.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,11 @@ import json
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.simulate.calspec import with_calspec
-from soss_photcal_steps.simulate.campaign import make_campaign
-from soss_photcal_steps.simulate.standards import standard
-from soss_photcal_steps.simulate.writecampaign import (
-    CAMPAIGN_FILE,
-    expected_size,
-    write_campaign,
-)
 
-__all__ = ["run_simulate"]
+__all__ = ["add_command", "run_command"]
 
 
 def _tell(text: str) -> None:
@@ -27,7 +23,62 @@ def _tell(text: str) -> None:
     sys.stderr.flush()
 
 
-def run_simulate(options: argparse.Namespace) -> str:
+def add_command(commands: Any) -> None:
+    """Add the sub-command to a parser.
+
+    Parameters
+    ----------
+    commands : argparse._SubParsersAction
+        What ``add_subparsers`` gave.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "simulate",
+        help="simulate observations of standard stars, with references and a CRDS cache",
+        description="Simulate observations of photometric standards with known spectra, "
+        "backgrounds and contamination, and write them as rate and rateints files with their "
+        "truth, together with all references that calwebb_spec2 needs and a small CRDS cache "
+        "that serves them without a network. The standard output is the environment for that "
+        'cache, so that eval "$(soss-photcal simulate DIR --small)" sets it; all else goes to '
+        "the standard error.",
+    )
+    parser.add_argument("directory", help="folder to be made; it must be empty or not exist")
+    # Two options set it, and argparse takes the default of the first.
+    parser.set_defaults(kind="standards")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--small", dest="kind", action="store_const", const="small",
+        help="four short observations of three stars: the same as --kind small",
+    )  # fmt: skip
+    kind.add_argument(
+        "--kind", choices=("small", "standards", "report"),
+        help="small; standards: one observation for each of the eight curves of the report "
+        "JWST-STScI-009248; report: all 33 observations of its Table 3 (default: standards)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed of the simulation (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--max-nints", type=int, default=2, metavar="N",
+        help="at most so many integrations of each observation (default: %(default)s); one takes "
+        "10.5 MB on disk",
+    )  # fmt: skip
+    parser.add_argument(
+        "--photom", choices=("filed", "true"), default="filed",
+        help="photom file with the known error that a calibration is to find, or without "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--calspec", action="append", default=[], metavar="STAR=FILE",
+        help="take the spectrum of a standard from a CALSPEC file, as in p330e=p330e_mod_008.fits; "
+        "may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--force", action="store_true",
+        help="replace an earlier simulation in DIRECTORY; other files are never touched",
+    )  # fmt: skip
+
+
+def run_command(options: argparse.Namespace) -> tuple[int, str]:
     """Run the sub-command, telling the standard error what is done.
 
     Parameters
@@ -37,7 +88,9 @@ def run_simulate(options: argparse.Namespace) -> str:
 
     Returns
     -------
-    str
+    status : int
+        0.
+    text : str
         The environment for the CRDS cache, as lines that a shell runs.
 
     Raises
@@ -45,6 +98,15 @@ def run_simulate(options: argparse.Namespace) -> str:
     SossInputError
         If the folder or an option cannot be used.
     """
+    from soss_photcal_steps.simulate.calspec import with_calspec
+    from soss_photcal_steps.simulate.campaign import make_campaign
+    from soss_photcal_steps.simulate.standards import standard
+    from soss_photcal_steps.simulate.writecampaign import (
+        CAMPAIGN_FILE,
+        expected_size,
+        write_campaign,
+    )
+
     if options.seed < 0:
         raise SossInputError(f"A seed is a number from 0, not {options.seed}.")
     stars = {}
@@ -72,4 +134,5 @@ def run_simulate(options: argparse.Namespace) -> str:
         f"  strun soss_spec2 {shlex.quote(str(first))}"
     )
     environment = json.loads((folder / CAMPAIGN_FILE).read_text(encoding="utf-8"))["environment"]
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+    lines = (f"export {name}={shlex.quote(value)}" for name, value in environment.items())
+    return 0, "\n".join(lines)

@@ -126,6 +126,26 @@ def test_position_decides_where_the_name_is_wrong():
     assert g191.separation(g191.ra, g191.dec, 2100.0) == pytest.approx(9.43, abs=0.1)
 
 
+def test_order_2_of_an_unknown_observation_ends_at_1_um():
+    """An observation that is not listed has the default ranges; a user's own replace them."""
+    assert [(one.order, one.low, one.high) for one in TABLE.default_ranges.valid] == [(2, 0.0, 1.0)]
+    assert TABLE.by_name("G191-B2B").observation(9999, 1) is None
+
+
+def test_a_user_s_default_ranges(tmp_path):
+    """Default ranges of a user's table take the place of those of the package; wrong ones fail."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"stars": [], "default_ranges": [
+        {"order": 1, "excluded": [2.0, 2.1]}]}))  # fmt: skip
+    ranges = load_standards(str(path)).default_ranges
+    assert (ranges.valid, ranges.excluded[0].low, ranges.excluded[0].high) == ((), 2.0, 2.1)
+    path.write_text(
+        yaml.safe_dump({"stars": [], "default_ranges": [{"order": 4, "valid": [1, 2]}]})
+    )
+    with pytest.raises(SossInputError, match="order 4"):
+        load_standards(str(path))
+
+
 def test_the_radius_is_the_caller_s():
     """A position 8 arcsec off is that of the star by default, and not within 5 arcsec."""
     star = TABLE.by_name("BD+60 1753")

@@ -158,7 +158,16 @@ def find_star(
     kind = kind or standard.kind
     known = standard.observation(info.program, info.observation)
     notes = [f"{standard.name} ({kind}), found by {found_by}; model {name}, {found.source}."]
-    if known is not None:
+    if known is None and table.default_ranges is not None:
+        known = table.default_ranges
+        limits = ", ".join(
+            f"order {one.order} {one.low:g} to {one.high:g} um" for one in known.valid
+        )
+        notes.append(
+            f"The table of standards does not know observation {info.program}/"
+            f"{info.observation}; its default ranges hold: {limits}."
+        )
+    elif known is not None:
         counts = len(known.contamination), len(known.valid) + len(known.excluded)
         notes.append(
             f"The table of standards knows observation {known.program}/{known.observation}: "

@@ -181,10 +181,13 @@ class StandardsTable:
     line_windows : dict
         Half widths of the windows around hydrogen lines, as fractions of the wavelength, by
         kind of star and series.
+    default_ranges : KnownObservation or None
+        Ranges of an observation that the table does not know.
     """
 
     stars: tuple[Standard, ...]
     line_windows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    default_ranges: KnownObservation | None = None
 
     def by_name(self, name: str | None) -> Standard | None:
         """Find a star by its name or an alias.

@@ -30,7 +30,13 @@ _LARGEST = 10**7
 _SERIES = ("Balmer", "Paschen", "Brackett", "Pfund")
 _KINDS = ("hot", "A", "solar")
 _ROLES = ("calibration", "stability", "test")
-_TABLE_FIELDS = ("version", "stars", "line_windows", "contamination_half_width")
+_TABLE_FIELDS = (
+    "version",
+    "stars",
+    "line_windows",
+    "contamination_half_width",
+    "default_ranges",
+)
 _OBSERVATION_FIELDS = ("program", "observation", "date", "role", "contamination", "ranges")
 # Numbers of a star, with their limits.
 _NUMBERS = {
@@ -58,6 +64,7 @@ class _Entry:
 class _File:
     entries: tuple[_Entry, ...]
     line_windows: Mapping[str, Mapping[str, float]]
+    default_ranges: KnownObservation | None
 
 
 def read_tables(path: str | None = None) -> StandardsTable:
@@ -80,7 +87,9 @@ def read_tables(path: str | None = None) -> StandardsTable:
     """
     own = _read(_OWN)
     if path is None:
-        return StandardsTable(tuple(one.star for one in own.entries), own.line_windows)
+        return StandardsTable(
+            tuple(one.star for one in own.entries), own.line_windows, own.default_ranges
+        )
     user = _read(path)
     stars = [one.star for one in own.entries]
     added: list[Standard] = []
@@ -97,7 +106,8 @@ def read_tables(path: str | None = None) -> StandardsTable:
     windows = {kind: dict(widths) for kind, widths in own.line_windows.items()}
     for kind, widths in user.line_windows.items():
         windows.setdefault(kind, {}).update(widths)
-    return StandardsTable((*added, *stars), windows)
+    ranges = user.default_ranges or own.default_ranges
+    return StandardsTable((*added, *stars), windows, ranges)
 
 
 def _names(star: Standard) -> set[str]:
@@ -180,7 +190,12 @@ def _table(content: Any) -> _File:
                     f"the star {entry.star.name} comes more than once, by the name {name}"
                 )
             seen[name] = entry.star.name
-    return _File(entries, windows)
+    default = None
+    if "default_ranges" in content:
+        label = "an unknown observation"
+        valid, excluded = _ranges(content["default_ranges"], "default_ranges", label)
+        default = KnownObservation(0, 0, valid=valid, excluded=excluded)
+    return _File(entries, windows, default)
 
 
 def _mapping(value: Any, label: str) -> Mapping[Any, Any]:
@@ -256,9 +271,25 @@ def _observation(entry: Any, name: str, widths: Mapping[int, float]) -> KnownObs
         _contaminated(one, label, widths)
         for one in _sequence(entry.get("contamination"), f"contamination of {label}")
     ]
+    valid, excluded = _ranges(entry.get("ranges"), f"ranges of {label}", label)
+    return KnownObservation(
+        program,
+        number,
+        _date(entry.get("date"), label),
+        role,
+        tuple(contamination),
+        valid,
+        excluded,
+    )
+
+
+def _ranges(
+    content: Any, what: str, label: str
+) -> tuple[tuple[Interval, ...], tuple[Interval, ...]]:
+    """Read the valid and the excluded ranges."""
     valid: list[Interval] = []
     excluded: list[Interval] = []
-    for one in _sequence(entry.get("ranges"), f"ranges of {label}"):
+    for one in _sequence(content, what):
         order = _order(one, label)
         _check_fields(one, ("order", "valid", "excluded", "note"), f"a range of {label}")
         if ("valid" in one) == ("excluded" in one):
@@ -266,15 +297,7 @@ def _observation(entry: Any, name: str, widths: Mapping[int, float]) -> KnownObs
         target, key = (valid, "valid") if "valid" in one else (excluded, "excluded")
         low, high = _range(one[key], label)
         target.append(Interval(order, low, high, str(one.get("note", ""))))
-    return KnownObservation(
-        program,
-        number,
-        _date(entry.get("date"), label),
-        role,
-        tuple(contamination),
-        tuple(valid),
-        tuple(excluded),
-    )
+    return tuple(valid), tuple(excluded)
 
 
 def _contaminated(entry: Any, label: str, widths: Mapping[int, float]) -> Interval:

@@ -74,7 +74,8 @@ def response_figure(
         top.set_xlim(wavelength[known[0]], wavelength[known[-1]])
     span = np.where(inside, error, np.nan)
     for axis, values in (
-        (top, (old, new)),
+        # Beyond what was measured a response may be a thousand times larger.
+        (top, (np.where(inside, old, np.nan), np.where(inside, new, np.nan))),
         (middle, (*(np.where(inside, edge, 0) for edge in (change - width, change + width)),)),
         (bottom, (100 * span / new, np.zeros(1))),
     ):

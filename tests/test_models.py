@@ -86,7 +86,7 @@ def test_the_table_has_units_and_the_metadata(product):
 
 
 @pytest.mark.parametrize(
-    ("kind", "fields", "n_arrays"), [(SossRatioModel, 50, 12), (SossPhotomCorrectionModel, 30, 9)]
+    ("kind", "fields", "n_arrays"), [(SossRatioModel, 50, 12), (SossPhotomCorrectionModel, 30, 13)]
 )
 def test_every_field_of_the_schema_has_a_title_and_arrays_have_units(kind, fields, n_arrays):
     """The schema tells a reader what each field is, and of which unit."""

@@ -129,6 +129,27 @@ def test_the_report_s_eight_curves_come_out(campaign):
         }  # fmt: skip
 
 
+def test_hot_and_solar_stars_are_compared(campaign):
+    """The difference of hot and solar stars is that of their plain means, to its error."""
+    folder, photom, _ = campaign
+    with combine(folder, photom) as model:
+        entry = plain_orders(model)[0]
+        kinds = entry["kinds"]
+        assert (list(kinds["names"]), list(kinds["n_stars"])) == (["hot", "solar"], [3, 2])
+        ratio, stars = np.array(entry["curves"]["ratio"]), np.array(entry["curves"]["stars"])
+        inside = np.isfinite(ratio).all(axis=0)
+        by_star = {
+            star: ratio[stars == star][:, inside].mean() for star in dict.fromkeys(stars.tolist())
+        }
+        error, sigma = float(kinds["mean_error"]), np.array(entry["observation_sigma"])
+    solar = [value for star, value in by_star.items() if star.startswith("GSPC")]
+    hot = [value for star, value in by_star.items() if not star.startswith("GSPC")]
+    assert (len(hot), len(solar)) == (3, 2)
+    assert kinds["mean"] == pytest.approx(np.mean(hot) - np.mean(solar), abs=error)
+    assert 0 < error < 0.05
+    assert np.nanmax(sigma) > 0
+
+
 def test_the_chosen_mean_is_what_the_file_holds(campaign):
     """With each method the new response is the old one over that mean."""
     folder, photom, _ = campaign

@@ -15,7 +15,7 @@ from soss_photcal_steps.report.flags import (
     flag_result,
     flag_trend,
 )
-from soss_photcal_steps.report.results import JoinMark
+from soss_photcal_steps.report.results import JoinMark, KindDifference
 
 
 def changed(**changes):
@@ -32,6 +32,16 @@ def only(flags):
 def test_good_result_has_no_flag():
     """Four stars that agree, with small errors and a small join, give no flag."""
     assert flag_result(report_data.order_result(1)) == []
+
+
+@pytest.mark.parametrize(("mean", "flagged"), [(-0.012, True), (0.008, False)])
+def test_hot_and_solar_stars_that_differ(mean, flagged):
+    """A difference of the kinds of stars of four times its error is a warning, twice is none."""
+    kinds = KindDifference(("hot", "solar"), (3, 2), mean, 0.003, mean, 0.003, 1.5)
+    flags = flag_result(changed(kinds=kinds))
+    assert bool(flags) == flagged
+    if flagged:
+        assert only(flags).text.endswith("hot less solar stars is -1.20 +- 0.30 per cent.")
 
 
 def test_large_error():

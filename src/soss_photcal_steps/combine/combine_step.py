@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from soss_photcal_steps.combine import product
+from soss_photcal_steps.combine import photom_file, pictures, product
 from soss_photcal_steps.combine.combine import (
     CombinedOrder,
     CombineOptions,
@@ -124,7 +124,7 @@ class SossPhotomCombineStep(SossStep):
         products = self._products([input, *more] if more else input)
         for line in product.check_settings(products):
             log.info("%s", line)
-        old = product.find_photom(
+        old = photom_file.find_photom(
             products, self.make_input_path(self.photom) if self.photom else None
         )
         log.info("The ratios were measured through %s.", old)
@@ -216,11 +216,11 @@ class SossPhotomCombineStep(SossStep):
         trends: Mapping[int, TrendFit],
     ) -> str:
         """Write the new photom file, check it, and give its path."""
-        header = product.delivery_header(
+        header = photom_file.delivery_header(
             products, combined, self.author, self.pedigree, self.description, self.useafter
         )
         path = self.photom_path()
-        changes = product.write_photom_file(
+        changes = photom_file.write_photom_file(
             path,
             old,
             combined,
@@ -235,11 +235,11 @@ class SossPhotomCombineStep(SossStep):
         verdict = "not checked"
         findings: list[tuple[str, str]] = []
         if self.check:
-            verdict, findings = product.check_file(path, old)
+            verdict, findings = photom_file.check_file(path, old)
             for severity, text in findings:
                 (log.warning if severity != "note" else log.info)("%s: %s", severity, text)
             log.info("The new photom file %s.", verdict)
-        product.note_photom(result, old, path, verdict, [text for _, text in findings])
+        photom_file.note_photom(result, old, path, verdict, [text for _, text in findings])
         return path
 
     def photom_path(self) -> str:
@@ -258,6 +258,6 @@ class SossPhotomCombineStep(SossStep):
     def _save_plots(self, result: SossPhotomCorrectionModel, old: str, new: str) -> None:
         if not self.save_plots:
             return
-        for suffix, figure in product.figures(result, old, new).items():
+        for suffix, figure in pictures.figures(result, old, new).items():
             with self.side_product(suffix, ".png") as path:
                 figure.savefig(path, dpi=110)

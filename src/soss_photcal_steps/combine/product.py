@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from soss_photcal_steps.combine.combine import CombinedOrder, CombineOptions
 from soss_photcal_steps.combine.consistency import ObservationMeta, check_consistency
 from soss_photcal_steps.combine.curves import Curve
-from soss_photcal_steps.combine.errors import error_budget, leave_one_star_out, star_scales
+from soss_photcal_steps.combine.errors import (
+    error_budget,
+    group_difference,
+    leave_one_star_out,
+    star_scales,
+)
 from soss_photcal_steps.combine.inputs import RatioProduct
 from soss_photcal_steps.combine.restrictions import apply_restrictions, parse_restrictions
-from soss_photcal_steps.combine.time import TrendFit
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.files import fingerprint
-from soss_photcal_steps.models import SossPhotomCorrectionModel, plain_orders
-from soss_photcal_steps.photom.header import DeliveryHeader, pedigree
+from soss_photcal_steps.models import SossPhotomCorrectionModel
 from soss_photcal_steps.provenance import plain
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 __all__ = [
-    "check_file",
     "check_settings",
-    "delivery_header",
-    "figures",
     "fill",
-    "find_photom",
-    "note_photom",
     "restrict",
     "summary_lines",
-    "write_photom_file",
 ]
+
+# A white dwarf and an A star have hydrogen lines and no molecules; solar-type stars differ in both.
+_TYPES = {"hot": "hot", "A": "hot", "solar": "solar"}
 
 
 def check_settings(products: Sequence[RatioProduct]) -> list[str]:
@@ -122,54 +117,6 @@ def restrict(curves: Sequence[Curve], path: str | None) -> tuple[list[Curve], li
     return apply_restrictions(curves, parse_restrictions(text, path))
 
 
-def find_photom(products: Sequence[RatioProduct], given: str | None) -> str:
-    """Find the photom file that ratios were measured through.
-
-    Parameters
-    ----------
-    products : sequence of RatioProduct
-        The products.
-    given : str or None
-        The file, if the user named it.
-
-    Returns
-    -------
-    str
-        The file.
-
-    Raises
-    ------
-    SossInputError
-        If it is not there, or not the one that the products name.
-    """
-    names = {one.settings["photom_file"] for one in products if one.settings["photom_file"]}
-    name = next(iter(names), None)
-    if given is not None:
-        if not os.path.isfile(given):
-            raise SossInputError(f"The photom file {given} does not exist.")
-        sums = {one.settings["photom_checksum"] for one in products} - {None, ""}
-        if sums:
-            if fingerprint(given, "full").sha256 not in sums:
-                raise SossInputError(
-                    f"{given} is not the photom file that the ratios were measured through "
-                    f"({name}): its checksum is another."
-                )
-        elif name and os.path.basename(given) != name:
-            raise SossInputError(
-                f"The ratios were measured through {name}, not through {os.path.basename(given)}."
-            )
-        return given
-    cache = os.environ.get("CRDS_PATH")
-    for place in ("niriss", "") if cache and name else ():
-        path = os.path.join(str(cache), "references", "jwst", place, str(name))
-        if os.path.isfile(path):
-            return path
-    raise SossInputError(
-        f"The photom file {name or ''} that the ratios were measured through is needed; name it "
-        "with photom."
-    )
-
-
 def summary_lines(combined: CombinedOrder) -> list[str]:
     """Say in words what came out of one order.
 
@@ -250,8 +197,9 @@ def fill(
         for one in products
     ]
     model.notes = [*notes, *(note for one in combined.values() for note in one.notes)]
+    kinds = {one.star: _TYPES.get(one.kind, "") for one in products}
     model.orders = [
-        _entry(one, curves[order], options[order]) for order, one in sorted(combined.items())
+        _entry(one, curves[order], options[order], kinds) for order, one in sorted(combined.items())
     ]
     model.meta.telescope = "JWST"
     model.meta.instrument.name = "NIRISS"
@@ -259,7 +207,12 @@ def fill(
     model.meta.exposure.type = "NIS_SOSS"
 
 
-def _entry(one: CombinedOrder, curves: Sequence[Curve], options: CombineOptions) -> dict[str, Any]:
+def _entry(
+    one: CombinedOrder,
+    curves: Sequence[Curve],
+    options: CombineOptions,
+    kinds: Mapping[str, str],
+) -> dict[str, Any]:
     splice = one.splices.get(one.method)
     mean = one.mean
     entry: dict[str, Any] = {
@@ -271,6 +224,7 @@ def _entry(one: CombinedOrder, curves: Sequence[Curve], options: CombineOptions)
         "sys_error": np.array(mean.sys_error, float),
         "n_stars": np.array(one.n_stars, np.int32),
         "star_sigma": np.array(one.effects.star_sigma, float),
+        "observation_sigma": np.array(one.effects.observation_sigma, float),
         "means": {
             name: {
                 "value": np.array(other.value, float),
@@ -305,244 +259,18 @@ def _entry(one: CombinedOrder, curves: Sequence[Curve], options: CombineOptions)
     if len(one.curves.star_names) > 1:
         influence = leave_one_star_out(curves, options, one.wavelength)
         entry["influence"] = {star: np.array(values, float) for star, values in influence.items()}
-    return entry
-
-
-def delivery_header(
-    products: Sequence[RatioProduct],
-    combined: Mapping[int, CombinedOrder],
-    author: str,
-    given_pedigree: str | None,
-    description: str,
-    useafter: str | None,
-) -> DeliveryHeader:
-    """Make the header of the photom file.
-
-    Parameters
-    ----------
-    products : sequence of RatioProduct
-        What went in.
-    combined : mapping of int to CombinedOrder
-        What came out.
-    author : str
-        AUTHOR.
-    given_pedigree : str or None
-        PEDIGREE, if the user gave it.
-    description : str
-        DESCRIP.
-    useafter : str or None
-        USEAFTER, if the user gave it.
-
-    Returns
-    -------
-    DeliveryHeader
-        The header, with the method in its history.
-
-    Raises
-    ------
-    SossInputError
-        If the dates are not known and no pedigree is given, or a value is not valid.
-    """
-    days = [date[:10] for one in products for date in (one.date, one.date_end) if date]
-    if given_pedigree is None and not days:
-        raise SossInputError(
-            "No ratio product says when it was observed; give the pedigree of the photom file."
-        )
-    lines = [
-        "Response divided by the mean ratio R of observed to model flux of standard stars.",
-        *(line for one in combined.values() for line in summary_lines(one)),
-    ]
-    for one in products:
-        lines.append(f"{one.star}, {one.observation}, {one.role}, {one.n_frames} frames")
-    return DeliveryHeader(
-        author=author,
-        pedigree=given_pedigree or pedigree(days),
-        description=description,
-        useafter=useafter,
-        history=tuple(lines),
-    )
-
-
-def write_photom_file(
-    path: str,
-    old: str,
-    combined: Mapping[int, CombinedOrder],
-    header: DeliveryHeader,
-    products: Sequence[RatioProduct],
-    outside_error: float,
-    trends: Mapping[int, TrendFit] | None = None,
-) -> list[str]:
-    """Write the new photom file.
-
-    Parameters
-    ----------
-    path : str
-        The new file.
-    old : str
-        The file that the ratios were measured through.
-    combined : mapping of int to CombinedOrder
-        The corrections.
-    header : DeliveryHeader
-        Its header.
-    products : sequence of RatioProduct
-        What went in.
-    outside_error : float
-        Relative error beyond the measured wavelengths.
-    trends : mapping of int to TrendFit, optional
-        Throughput trends to be written into the file, by order.
-
-    Returns
-    -------
-    list of str
-        What was done to each row.
-
-    Raises
-    ------
-    SossInputError
-        If it cannot be made.
-    """
-    from soss_photcal_steps.photom.table import read_photom
-    from soss_photcal_steps.photom.time_tables import make_time_tables
-    from soss_photcal_steps.photom.write import describe_changes, make_photom_file
-
-    tables = None
-    if trends is not None:
-        given = {
-            ("CLEAR", "GR700XD", order): fit.trend
-            for order, fit in trends.items()
-            if fit.trend is not None and order in combined
-        }
-        before = read_photom(old)
-        if before.time_tables:
-            raise SossInputError(
-                f"{os.path.basename(old)} has time tables already, so the ratios say how the "
-                "throughput differs from them; leave time_tables out to keep them."
-            )
-        tables = make_time_tables(before.rows, given)
-    new = make_photom_file(
-        old,
-        [one.correction() for one in combined.values()],
-        path,
-        header,
-        inputs=[one.path for one in products if one.path],
-        outside_error=outside_error,
-        time_tables=tables,
-    )
-    return list(describe_changes(new))
-
-
-def check_file(path: str, old: str) -> tuple[str, list[tuple[str, str]]]:
-    """Check the new photom file.
-
-    Parameters
-    ----------
-    path, old : str
-        New and old file.
-
-    Returns
-    -------
-    verdict : str
-        In words.
-    findings : list of (severity, text)
-        What was found.
-    """
-    from soss_photcal_steps.photom.check import check_photom
-
-    report = check_photom(path, old)
-    return report.verdict, [(one.severity, one.text) for one in report.findings]
-
-
-def note_photom(
-    model: SossPhotomCorrectionModel, old: str, new: str, verdict: str, findings: Sequence[str]
-) -> None:
-    """Write down which photom files there are; the model is edited.
-
-    Parameters
-    ----------
-    model : SossPhotomCorrectionModel
-        The product.
-    old, new : str
-        Old and new file.
-    verdict : str
-        Verdict of the checks.
-    findings : sequence of str
-        What they found.
-    """
-    model.photom = {
-        "old_file": os.path.basename(old),
-        "old_checksum": fingerprint(old).sha256,
-        "new_file": os.path.basename(new),
-        "verdict": verdict,
-        "findings": list(findings),
+    try:
+        apart = group_difference(one.effects, kinds, ("hot", "solar"))
+    except SossInputError:
+        return entry
+    entry["kinds"] = {
+        "names": list(apart.names),
+        "n_stars": [int(count) for count in apart.n_stars],
+        "wavelength": np.array(apart.wavelength, float),
+        "difference": np.array(apart.difference, float),
+        "error": np.array(apart.error, float),
+        "mean": float(apart.mean),
+        "mean_error": float(apart.mean_error),
+        "degrees": int(apart.degrees),
     }
-
-
-def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, Figure]:
-    """Draw the combination, and the old and the new response.
-
-    Parameters
-    ----------
-    model : SossPhotomCorrectionModel
-        The correction.
-    old, new : str
-        Photom files.
-
-    Returns
-    -------
-    dict of str to Figure
-        By the ending of the file's name.
-    """
-    from soss_photcal_steps.photom.scale import photmj_unit
-    from soss_photcal_steps.photom.table import read_photom
-    from soss_photcal_steps.report.combination_figure import combination_figure, influence_figure
-    from soss_photcal_steps.report.response_figure import response_figure
-
-    before, after = read_photom(old).rows, read_photom(new).rows
-    unit = f"{photmj_unit(after) or 'flux'}/(DN/s)"
-    drawn = {}
-    for entry in plain_orders(model):
-        order, curves = int(entry["order"]), entry["curves"]
-        x = np.array(entry["wavelength"])
-        stat, sys = np.array(entry["stat_error"]), np.array(entry["sys_error"])
-        ratio = np.where(np.array(curves["used"]), np.array(curves["ratio"]), np.nan)
-        labels = [
-            f"{star} {name}"
-            for star, name in zip(curves["stars"], curves["observations"], strict=True)
-        ]
-        drawn[f"sosscorr-order{order}"] = combination_figure(
-            x,
-            list(zip(labels, curves["stars"], ratio, strict=True)),
-            {name: np.array(mean["value"]) for name, mean in entry["means"].items()},
-            entry["method"],
-            stat,
-            sys,
-            [(join["wavelength"], join["size"]) for join in entry["joins"]],
-            f"Order {order}: {len(labels)} curves of {len(set(curves['stars']))} stars",
-        )
-        if entry.get("influence"):
-            drawn[f"sosscorr-influence{order}"] = influence_figure(
-                x,
-                {star: np.array(change) for star, change in entry["influence"].items()},
-                np.hypot(stat, sys),
-                f"Order {order}: influence of each star",
-            )
-        for one, other in zip(before, after, strict=True):
-            if other.order != order or other.filter.strip() != "CLEAR":
-                continue
-            # Beyond nelem there is padding.
-            grid = other.wavelength[: other.nelem]
-            drawn[f"sosscorr-response{order}"] = response_figure(
-                grid,
-                one.photmj
-                / other.photmj
-                * np.interp(grid, one.wavelength[: one.nelem], one.relresponse[: one.nelem]),
-                other.relresponse[: other.nelem],
-                np.hypot(
-                    other.reluncertainty[: other.nelem],
-                    other.uncertainty / other.photmj * other.relresponse[: other.nelem],
-                ),
-                tuple(entry["valid_range"]),
-                f"Order {order}: {os.path.basename(old)} and {os.path.basename(new)}",
-                f"in {other.photmj:.4g} {unit}",
-            )
-    return drawn
+    return entry

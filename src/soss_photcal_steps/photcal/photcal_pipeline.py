@@ -16,7 +16,7 @@ from soss_photcal_steps import _jwst
 from soss_photcal_steps.association import first_exposure
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.combine.inputs import read_ratio_product
-from soss_photcal_steps.combine.product import find_photom
+from soss_photcal_steps.combine.photom_file import find_photom
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association

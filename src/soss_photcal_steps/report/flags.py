@@ -37,6 +37,8 @@ class FlagLimits:
         Change of the mean by one star, as a fraction, if it is also beyond 1 sigma.
     means : float
         Difference between two means, as a fraction, if it is also beyond 1 sigma.
+    kinds : float
+        Difference of hot and solar-type stars in units of its error.
     join : float
         Step that was taken out, as a fraction.
     level : float
@@ -53,6 +55,7 @@ class FlagLimits:
     error: float = 0.02
     influence: float = 0.005
     means: float = 0.01
+    kinds: float = 3.0
     join: float = 0.005
     level: float = 0.2
     masked: float = 0.5
@@ -131,6 +134,12 @@ def flag_result(one: OrderResult, limits: FlagLimits | None = None) -> list[Flag
             f"{largest.wavelength:.4f} um."
         )
         flags.append(Flag("warning", text, "joins"))
+    if one.kinds is not None and abs(one.kinds.mean) > limits.kinds * one.kinds.mean_error:
+        text = (
+            f"{name}: {one.kinds.names[0]} less {one.kinds.names[1]} stars is "
+            f"{100 * one.kinds.mean:+.2f} +- {100 * one.kinds.mean_error:.2f} per cent."
+        )
+        flags.append(Flag("warning", text, "budget"))
     alone = known & (one.n_stars < 2)
     if alone.sum() > least:
         text = f"{name}: a single star gives the mean at {_where(one.wavelength, alone)}."

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["JoinMark", "OrderResponse", "OrderResult", "order_result"]
+__all__ = ["JoinMark", "KindDifference", "OrderResponse", "OrderResult", "order_result"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,31 @@ class JoinMark:
     error: float = np.nan
     removed: bool = True
     what: str = ""
+
+
+@dataclass(frozen=True)
+class KindDifference:
+    """Difference between two kinds of stars over all wavelengths.
+
+    Attributes
+    ----------
+    names : (str, str)
+        The kinds; the difference is first less second.
+    n_stars : (int, int)
+        Stars of each.
+    mean, mean_error : float
+        Difference over all wavelengths and its 1-sigma error, as fractions.
+    largest, largest_error, wavelength : float
+        The difference that is largest in units of its error, that error, and where it is (um).
+    """
+
+    names: tuple[str, str]
+    n_stars: tuple[int, int]
+    mean: float
+    mean_error: float
+    largest: float
+    largest_error: float
+    wavelength: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +87,8 @@ class OrderResult:
         Further numbers for the error budget, by name, as fractions.
     splice : (float, float) or None
         Wavelength beyond which one observation takes the place of the mean, um, and its factor.
+    kinds : KindDifference or None
+        Difference of hot and solar-type stars, where there are enough of both.
     """
 
     order: int
@@ -76,6 +103,7 @@ class OrderResult:
     influence: Mapping[str, np.ndarray] = field(default_factory=dict)
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     splice: tuple[float, float] | None = None
+    kinds: KindDifference | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -144,6 +172,11 @@ def order_result(entry: Mapping[str, Any]) -> OrderResult:
     parts = {}
     if entry.get("star_sigma") is not None:
         parts["differences between stars"] = np.array(entry["star_sigma"], float)
+    if entry.get("observation_sigma") is not None:
+        sigma = np.array(entry["observation_sigma"], float)
+        # Without repeated visits of a star there is none.
+        if np.nanmax(sigma, initial=0.0) > 0:
+            parts["differences between visits of a star"] = sigma
     splice = entry.get("splice")
     return OrderResult(
         order=int(entry["order"]),
@@ -166,6 +199,27 @@ def order_result(entry: Mapping[str, Any]) -> OrderResult:
         },
         parts=parts,
         splice=(float(splice["wavelength"]), float(splice["scale"])) if splice else None,
+        kinds=_kinds(entry.get("kinds")),
+    )
+
+
+def _kinds(entry: Mapping[str, Any] | None) -> KindDifference | None:
+    if not entry:
+        return None
+    difference, error = (np.array(entry[key], float) for key in ("difference", "error"))
+    usable = np.isfinite(difference) & np.isfinite(error) & (error > 0)
+    if not usable.any():
+        return None
+    sure = np.where(usable, np.abs(difference) / np.where(usable, error, 1.0), -1.0)
+    most = int(np.argmax(sure))
+    return KindDifference(
+        names=(str(entry["names"][0]), str(entry["names"][1])),
+        n_stars=(int(entry["n_stars"][0]), int(entry["n_stars"][1])),
+        mean=float(entry["mean"]),
+        mean_error=float(entry["mean_error"]),
+        largest=float(difference[most]),
+        largest_error=float(error[most]),
+        wavelength=float(entry["wavelength"][most]),
     )
 
 

@@ -14,7 +14,7 @@ from soss_photcal_steps.report.combination_figure import combination_figure, inf
 from soss_photcal_steps.report.content import Part, Picture, Table
 from soss_photcal_steps.report.coverage_figure import Coverage, coverage_figure
 from soss_photcal_steps.report.palette import star_colours
-from soss_photcal_steps.report.results import JoinMark, OrderResult
+from soss_photcal_steps.report.results import JoinMark, KindDifference, OrderResult
 from soss_photcal_steps.report.words import count, median, percent, span
 
 __all__ = [
@@ -284,4 +284,25 @@ def budget_part(orders: Sequence[OrderResult], tables: Sequence[Table] = ()) -> 
         )  # fmt: skip
     columns = ["Order", "Statistical", "Systematic", "Total", "Largest total"]
     table = Table("1-sigma errors of the mean, medians over wavelength.", columns, rows)
-    return Part((), pictures, [table, *tables])
+    apart = [(one.order, one.kinds) for one in orders if one.kinds is not None]
+    kinds = [_kinds_table(apart)] if apart else []
+    return Part((), pictures, [table, *kinds, *tables])
+
+
+def _kinds_table(apart: Sequence[tuple[int, KindDifference]]) -> Table:
+    rows = []
+    for order, one in apart:
+        stars = " and ".join(
+            f"{number} {name}" for number, name in zip(one.n_stars, one.names, strict=True)
+        )
+        rows.append(
+            [f"order {order}", stars, f"{percent(one.mean)} ± {percent(one.mean_error)}",
+             f"{percent(one.largest)} ± {percent(one.largest_error)} at {one.wavelength:.2f} um"]
+        )  # fmt: skip
+    return Table(
+        "Hot stars (white dwarfs and A stars) less solar-type stars: their models rest on "
+        "different physics, so that a difference beyond its error is one of the models, or of "
+        "how bright stars are measured. The errors come from the scatter within the kinds.",
+        ["Order", "Stars", "Over all wavelengths", "Where it is surest"],
+        rows,
+    )

@@ -261,10 +261,16 @@ def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product
         with open(path, "rb") as stream:
             if stream.read(5) != b"#ASDF":
                 raise SossInputError(f"{path} is not an ASDF file; a {wanted} is needed.")
-        with asdf.open(path, memmap=False, lazy_load=False) as content:
+        content = asdf.open(path, memmap=False, lazy_load=False)
+        try:
             found = content.tree.get("meta", {}).get("model_type")
-        if found == wanted:
-            model = kind(os.fspath(path))
+            if found == wanted:
+                # Not from the path, which would read and validate all of it again.
+                model = kind(content)
+                model.meta.filename = os.path.basename(path)
+        finally:
+            # All of it is in memory.
+            content.close()
     except (MemoryError, SossInputError):
         raise
     except Exception as error:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
-import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO, cast
 
-from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
-
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.fitsblocks import CutOffError, datasum, scan_fits
 
 __all__ = [
     "FULL_CHECKSUM_LIMIT",
@@ -24,13 +26,19 @@ __all__ = [
     "check_fits",
     "fingerprint",
     "is_same_file",
+    "open_data",
 ]
+
+log = logging.getLogger(__name__)
 
 #: Files up to this size, in bytes, are hashed completely by default; it takes up to a second.
 FULL_CHECKSUM_LIMIT = 256 * 2**20
 # A sampled checksum reads this many blocks of this many bytes, evenly spread over the file.
 _SAMPLES = 64
 _SAMPLE_SIZE = 2**18
+# The data of larger files, in bytes, are not compared with their DATASUM: it would take seconds.
+_DATASUM_LIMIT = 256 * 2**20
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -119,51 +127,83 @@ def fingerprint(path: str | os.PathLike[str], method: str = "auto") -> Fingerpri
     return Fingerprint(Path(path).name, size, method, digest)
 
 
-def check_fits(path: str | os.PathLike[str]) -> None:
-    """Make sure that a FITS file is there, is one, and is complete.
-
-    Only the headers are read.  astropy and stdatamodels open a truncated file with no more
-    than a warning, and replace what is missing by zeros or defaults.
+@contextmanager
+def open_data(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file to read its bytes, those that were packed if it is packed by gzip.
 
     Parameters
     ----------
     path : path
         The file.
 
+    Yields
+    ------
+    file
+        A binary stream in which one can seek.
+    """
+    with open(path, "rb") as stream:
+        packed = stream.read(2) == _GZIP
+        stream.seek(0)
+        if not packed:
+            yield stream
+            return
+        with gzip.open(stream) as unpacked:
+            yield cast(BinaryIO, unpacked)
+
+
+def check_fits(path: str | os.PathLike[str]) -> None:
+    """Make sure that a FITS file is there, is one, and is complete.
+
+    Only the headers are read, and of a file of up to 256 MiB whose headers have a DATASUM the
+    data: where they do not agree the log says so.  astropy and stdatamodels open a truncated
+    file with no more than a warning, and replace what is missing by zeros or defaults; over a
+    negative size astropy reads for ever.
+
+    Parameters
+    ----------
+    path : path
+        The file, which may be packed by gzip.
+
     Raises
     ------
     SossInputError
-        If the file is missing, is a folder, cannot be read, is not FITS, or ends too early.
+        If the file is missing, is a folder, cannot be read, is not FITS, ends too early, or
+        holds what no header tells of.
     """
     if not os.path.exists(path):
         raise SossInputError(f"The file {path} does not exist.")
     if not os.path.isfile(path):
         raise SossInputError(f"{path} is not a file; the path of a FITS file is needed.")
     try:
-        with warnings.catch_warnings():
-            # A truncated file is reported below, as an error.
-            warnings.simplefilter("ignore", AstropyUserWarning)
-            with fits.open(path, memmap=True, lazy_load_hdus=False) as hdus:
-                end = max(_end_of(hdu) for hdu in hdus)
-        with open(path, "rb") as stream:
+        with open_data(path) as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(end)
-            begins_header = stream.read(8) == b"XTENSION"
-    except PermissionError as error:
-        raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise SossInputError(f"The file {path} is not a readable FITS file: {error}.") from error
-    # A header that is cut off is no HDU for astropy, and so is not among the ends.
-    if size < end or begins_header:
+            parts = scan_fits(stream, size)
+    except CutOffError:
         raise SossInputError(
             f"The file {path} is truncated at {size} bytes; copy or download it again."
+        ) from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        why = error.strerror if isinstance(error, PermissionError) else reason(error)
+        raise SossInputError(f"The file {path} is not a readable FITS file: {why}.") from error
+    if any(part.datasum for part in parts) and size <= _DATASUM_LIMIT:
+        found = os.stat(path)
+        for name in _wrong_sums(os.fspath(path), found.st_mtime_ns, found.st_size):
+            log.warning(
+                "The data of %s in %s do not agree with their DATASUM: the file was damaged, or "
+                "changed without a new DATASUM.",
+                name or "an extension",
+                path,
+            )
+
+
+@lru_cache(maxsize=64)
+def _wrong_sums(path: str, changed: int, size: int) -> tuple[str, ...]:
+    """Name the HDUs whose data have another sum; each version of a file is read once."""
+    with open_data(path) as stream:
+        parts = scan_fits(stream, stream.seek(0, os.SEEK_END))
+        return tuple(
+            part.name for part in parts if part.datasum and part.datasum != datasum(stream, part)
         )
-
-
-def _end_of(hdu: fits.hdu.base._BaseHDU) -> int:
-    """Give the byte where an HDU ends according to its header."""
-    info = hdu.fileinfo()
-    return int(info["datLoc"] + info["datSpan"])
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

@@ -10,10 +10,11 @@ import asdf
 import numpy as np
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.integration import SCHEMA_URI_PREFIX
 from soss_photcal_steps.provenance import plain
 from soss_photcal_steps.ratio.order import MASK_TITLES, OrderRatio
+from soss_photcal_steps.strangers import check_asdf
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -258,10 +259,9 @@ def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product
         raise SossInputError(f"The file {path} does not exist.")
     wanted = kind.__name__
     try:
-        with open(path, "rb") as stream:
-            if stream.read(5) != b"#ASDF":
-                raise SossInputError(f"{path} is not an ASDF file; a {wanted} is needed.")
-        content = asdf.open(path, memmap=False, lazy_load=False)
+        check_asdf(path, wanted)
+        # Every block has a checksum.
+        content = asdf.open(path, memmap=False, lazy_load=False, validate_checksums=True)
         try:
             found = content.tree.get("meta", {}).get("model_type")
             if found == wanted:
@@ -275,7 +275,9 @@ def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product
         raise
     except Exception as error:
         # Whatever asdf or yaml stumbles over, the file is at fault.
-        raise SossInputError(f"The file {path} cannot be read as a {wanted}: {error}") from error
+        raise SossInputError(
+            f"The file {path} cannot be read as a {wanted}: {reason(error)}."
+        ) from error
     if found != wanted:
         raise SossInputError(f"{path} holds a {found or 'file of unknown kind'}, not a {wanted}.")
     return model

@@ -23,7 +23,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyUserWarning
 from stdatamodels.jwst import datamodels
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import check_fits
 
 __all__ = [
@@ -483,7 +483,7 @@ def open_metadata(source: RateFile) -> Any:
         except Exception as error:
             # Whatever astropy, asdf or stdatamodels stumbles over, the file is at fault.
             raise SossInputError(
-                f"The file {source.path} cannot be opened as a JWST data model: {error}"
+                f"The file {source.path} cannot be opened as a JWST data model: {reason(error)}."
             ) from error
     tree = model.instance
     for name, value in tree.items():

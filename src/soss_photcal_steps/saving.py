@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import atomic_path, check_fits, is_same_file
 from soss_photcal_steps.references import ReferenceStep
 
@@ -128,7 +128,7 @@ class SavingStep(ReferenceStep):
         except Exception as error:
             # Whatever astropy, asdf or stdatamodels stumbles over, the file is at fault.
             raise SossInputError(
-                f"The file {path} cannot be opened as a JWST data model: {error}"
+                f"The file {path} cannot be opened as a JWST data model: {reason(error)}."
             ) from error
 
     @staticmethod

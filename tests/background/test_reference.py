@@ -225,5 +225,5 @@ def test_traces_of_a_pastasoss_reference(tmp_path):
 def test_file_that_is_no_pastasoss_reference(files, tmp_path):
     """A file of another kind is refused with its name."""
     (tmp_path / "no.asdf").write_bytes(b"hello")
-    with pytest.raises(SossInputError, match=r"no\.asdf cannot be read as a pastasoss file"):
+    with pytest.raises(SossInputError, match=r"no\.asdf is not an ASDF file"):
         pastasoss_positions(str(tmp_path / "no.asdf"), 245.76)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from soss_photcal_steps.background.readers import ModelIntegrations, StreamedIntegrations
 from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.strangers import read_json
 from soss_photcal_steps.trace import DETECTOR_SIZE, PWCPOS_COMMANDED
 
 __all__ = [
@@ -283,8 +283,7 @@ def read_products(path: str) -> list[tuple[str, list[dict[str, Any]]]]:
     """
     folder = os.path.dirname(path)
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         products = [
             (
                 str(product.get("name") or ""),

@@ -12,8 +12,9 @@ import numpy as np
 from astropy.io import fits
 
 from soss_photcal_steps.background.window import Window
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.strangers import check_asdf
 from soss_photcal_steps.trace import ORDERS, rotate_trace
 from soss_photcal_steps.trace import trace_positions as tabulated_positions
 
@@ -29,6 +30,9 @@ __all__ = [
 
 # A template with fewer usable pixels than this is refused: it is not a template of this frame.
 _LEAST_USABLE = 0.5
+# The background differs by a factor of 1.6 over the detector; a pixel that is this many times
+# brighter or fainter than the median is damaged.
+_LARGEST_FACTOR = 30.0
 _TEMPLATE_NAME = re.compile(r"template\s+(\d+)\s*:\s*(.+)", re.IGNORECASE)
 
 
@@ -114,7 +118,8 @@ def cut_library(
 def repair_templates(images: np.ndarray, window: Window, source: str) -> tuple[np.ndarray, int]:
     """Fill the gaps of templates.
 
-    Subtracting a zero or a NaN would leave the background, or a hole, in that pixel.  The
+    Subtracting a zero or a NaN would leave the background, or a hole, in that pixel; so would
+    a value that is 30 times the median, or a 30th of it.  The
     background changes so slowly along a row that its neighbours tell it.  The reference
     pixels see no sky, and nothing is to be subtracted there.
 
@@ -150,6 +155,11 @@ def _repair(images: np.ndarray, window: Window, source: str) -> int:
     for k, image in enumerate(images):
         with np.errstate(invalid="ignore"):
             usable = np.isfinite(image) & (image > 0) & ~border
+            if usable.any():
+                values = image[usable]
+                # Some ten thousand pixels are enough, and the rest would take a second.
+                middle = float(np.median(values[:: max(1, len(values) // 20_000)]))
+                usable &= (image < _LARGEST_FACTOR * middle) & (image > middle / _LARGEST_FACTOR)
         share = usable.sum() / max((~border).sum(), 1)
         if share < _LEAST_USABLE:
             raise SossInputError(
@@ -355,6 +365,8 @@ def pastasoss_positions(reference: Any, pwcpos: float) -> dict[int, np.ndarray]:
     from stdatamodels.jwst.datamodels import PastasossModel
 
     name = reference if isinstance(reference, str | os.PathLike) else reference.meta.filename
+    if isinstance(reference, str | os.PathLike):
+        check_asdf(reference, "pastasoss reference")
     try:
         with PastasossModel(reference) as model:
             commanded = float(model.meta.pwcpos_cmd)
@@ -368,7 +380,10 @@ def pastasoss_positions(reference: Any, pwcpos: float) -> dict[int, np.ndarray]:
                 )
                 for trace in model.traces
             }
-    except (OSError, ValueError, TypeError, AttributeError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # Whatever asdf, yaml or stdatamodels stumbles over, the file is at fault.
         raise SossInputError(
-            f"The trace reference {name} cannot be read as a pastasoss file: {error}"
+            f"The trace reference {name} cannot be read as a pastasoss file: {reason(error)}."
         ) from error

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from soss_photcal_steps.combine.curves import Curve, curve_from_ratio
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.models import SossRatioModel, open_product
 from soss_photcal_steps.ratio.order import Mask, OrderRatio
 from soss_photcal_steps.ratio.standards import StandardsTable
+from soss_photcal_steps.strangers import read_json
 
 __all__ = ["RatioProduct", "make_curves", "read_combine_association", "read_ratio_product"]
 
@@ -160,8 +160,7 @@ def read_combine_association(
         If it is not such an association.
     """
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         products = content["products"]
         if len(products) != 1:
             raise SossInputError(f"{path} has {len(products)} products; one is needed.")
@@ -173,7 +172,7 @@ def read_combine_association(
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, SossInputError):
             raise
-        raise SossInputError(f"{path} is not a readable association: {error}.") from error
+        raise SossInputError(f"{path} is not a readable association: {reason(error)}.") from error
     folder = os.path.dirname(os.fspath(path))
     chosen = [
         (os.path.join(folder, name), "stability" if kind == "stability" else None)

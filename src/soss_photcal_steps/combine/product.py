@@ -114,6 +114,8 @@ def restrict(curves: Sequence[Curve], path: str | None) -> tuple[list[Curve], li
         raise SossInputError(f"The table of restrictions {path} cannot be read: {error}.") from (
             error
         )
+    if not text.strip():
+        raise SossInputError(f"The table of restrictions {path} is empty.")
     return apply_restrictions(curves, parse_restrictions(text, path))
 
 

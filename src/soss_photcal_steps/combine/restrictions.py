@@ -14,10 +14,9 @@ from dataclasses import dataclass, fields
 from io import StringIO
 from typing import Any
 
-import yaml
-
 from soss_photcal_steps.combine.curves import Curve
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.strangers import parse_yaml
 
 __all__ = ["Restriction", "apply_restrictions", "format_restrictions", "parse_restrictions"]
 
@@ -145,9 +144,9 @@ def parse_restrictions(text: str, source: str = "The table of restrictions") -> 
             table.append(Restriction(**_values(row)))
         except SossInputError as error:
             raise SossInputError(f"{source}, entry {number}: {error}") from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise SossInputError(
-                f"{source}, entry {number}: order, low and high must be numbers ({error})."
+                f"{source}, entry {number}: order, low and high must be numbers ({reason(error)})."
             ) from None
     return table
 
@@ -236,9 +235,9 @@ def _rows(text: str, source: str) -> list[Mapping[str, Any]]:
     first = content[0].strip()
     if first.startswith(("-", "[", "{")) or (":" in first and "," not in first):
         try:
-            rows = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise SossInputError(f"{source} cannot be read as YAML: {error}") from None
+            rows = parse_yaml(text)
+        except ValueError as error:
+            raise SossInputError(f"{source} cannot be read as YAML: {reason(error)}.") from None
         if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
             raise SossInputError(f"{source} must be a list of entries such as '- star: G191-B2B'.")
         return rows
@@ -248,7 +247,7 @@ def _rows(text: str, source: str) -> list[Mapping[str, Any]]:
     try:
         table = [[cell.strip() for cell in row] for row in reader]
     except csv.Error as error:
-        raise SossInputError(f"{source} cannot be read as CSV: {error}") from None
+        raise SossInputError(f"{source} cannot be read as CSV: {reason(error)}.") from None
     names, *values = table
     for number, row in enumerate(values, 1):
         if len(row) != len(names):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import check_fits
 
 __all__ = [
@@ -149,9 +149,8 @@ def read_photom(path: str | os.PathLike[str]) -> PhotomFile:
         raise
     except Exception as error:
         # Over a broken header astropy stumbles in many ways; the file is at fault.
-        reason = " ".join(str(error).split())
         raise SossInputError(
-            f"The file {path} cannot be read as a photom file: {reason}"
+            f"The file {path} cannot be read as a photom file: {reason(error)}."
         ) from error
     problems = tuple(dict.fromkeys(" ".join(str(item.message).split()) for item in caught))
     return PhotomFile(str(path), rows, time_tables, header, history, problems)

@@ -6,7 +6,7 @@ import os
 
 import numpy as np
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.ratio.standards import Interval
 
 __all__ = ["read_intervals"]
@@ -41,8 +41,8 @@ def read_intervals(path: str | os.PathLike[str]) -> list[tuple[str, Interval]]:
         table = Table.read(path, format=kind)
     except (OSError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise SossInputError(
-            f"The table of intervals {path} cannot be read: {error}. A CSV file with the columns "
-            "order,low,high is needed."
+            f"The table of intervals {path} cannot be read: {reason(error)}. A CSV file with the "
+            "columns order,low,high is needed."
         ) from error
     missing = [name for name in ("order", "low", "high") if name not in table.colnames]
     if missing:
@@ -51,7 +51,7 @@ def read_intervals(path: str | os.PathLike[str]) -> list[tuple[str, Interval]]:
     for number, row in enumerate(table, 1):
         try:
             order, low, high = int(row["order"]), float(row["low"]), float(row["high"])
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError, np.ma.MaskError):
             order, low, high = 0, np.nan, np.nan
         if order not in (1, 2, 3) or not 0 <= low < high < np.inf:
             raise SossInputError(

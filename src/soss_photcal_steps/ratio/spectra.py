@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.ratio.observation import (
     ObservationInfo,
     check_same_observation,
@@ -24,6 +23,7 @@ from soss_photcal_steps.ratio.x1d import (
     read_model_header,
     read_raw,
 )
+from soss_photcal_steps.strangers import read_json
 
 __all__ = ["FLUX_UNITS", "ObservationSpectra", "OrderSpectra", "read_spectra", "science_members"]
 
@@ -104,8 +104,7 @@ def science_members(path: str | os.PathLike[str]) -> list[str]:
         If it is not a readable association with one product that has science members.
     """
     try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
+        content = read_json(path)
         products = content["products"]
         names = [
             member["expname"]
@@ -114,7 +113,7 @@ def science_members(path: str | os.PathLike[str]) -> list[str]:
             if member.get("exptype", "").lower() == "science"
         ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SossInputError(f"{path} is not a readable association: {error}.") from error
+        raise SossInputError(f"{path} is not a readable association: {reason(error)}.") from error
     if len(products) != 1 or not names or not all(isinstance(name, str) for name in names):
         raise SossInputError(
             f"{path} must have one product with science members; it has {len(products)} "
@@ -367,13 +366,18 @@ def _remarks(
             if len(numbers) == 1
             else f"{len(averages)} of the spectra are averages of several integrations."
         )
-    covered = {k for number in numbers for k in range(number, number + averages.get(number, 1))}
-    total = max(info.n_integrations or 0, max(covered))
-    missing = sorted(set(range(1, total + 1)).difference(covered))
-    if missing:
-        yield (
-            f"{len(missing)} of {total} integrations are in none of the files: {_ranges(missing)}."
-        )
+    # By their ends: a header may say any number of integrations.
+    ends = [(number, number + averages.get(number, 1)) for number in numbers]
+    total = max(info.n_integrations or 0, *(end - 1 for _, end in ends))
+    gaps, covered = [], 1
+    for start, end in [*ends, (total + 1, total + 1)]:
+        if start > covered:
+            gaps.append((covered, start - 1))
+        covered = max(covered, end)
+    if gaps:
+        count = sum(last - first + 1 for first, last in gaps)
+        named = ",".join(str(a) if a == b else f"{a}-{b}" for a, b in gaps)
+        yield f"{count} of {total} integrations are in none of the files: {named}."
 
 
 def _gaps(orders: Mapping[int, OrderSpectra], n_spectra: int) -> Iterable[str]:

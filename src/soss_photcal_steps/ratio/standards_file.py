@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.ratio.standards import (
     Interval,
     KnownObservation,
@@ -139,23 +139,23 @@ def _read(path: str) -> _File:
 
 @lru_cache(maxsize=8)
 def _parse(path: str, changed: int, size: int) -> _File:
-    import yaml
+    from soss_photcal_steps.strangers import parse_yaml
 
     if size > _LARGEST:
         raise SossInputError(f"{path} is no table of standard stars: it has {size} bytes.")
     try:
         with open(path, encoding="utf-8") as stream:
-            content = yaml.safe_load(stream)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise SossInputError(f"The table of standard stars {path} cannot be read: {error}") from (
-            error
-        )
+            content = parse_yaml(stream.read())
+    except (OSError, ValueError) as error:
+        raise SossInputError(
+            f"The table of standard stars {path} cannot be read: {reason(error)}."
+        ) from error
     try:
         return _table(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SossInputError(f"The table of standard stars {path} is not right: {error}.") from (
-            error
-        )
+        raise SossInputError(
+            f"The table of standard stars {path} is not right: {reason(error)}."
+        ) from error
 
 
 def _table(content: Any) -> _File:

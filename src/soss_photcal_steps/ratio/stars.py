@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from astropy.io import fits
 
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import Fingerprint, check_fits, fingerprint
 from soss_photcal_steps.ratio.sampling import ModelSpectrum
 
@@ -220,10 +220,13 @@ def _fits_columns(path: Any, label: str) -> _Columns:
                         for key, column in names.items()
                         if key in ("WAVELENGTH", "FLUX", "STATERROR", "SYSERROR", "FWHM")
                     }
-    except SossInputError:
+    except (SossInputError, MemoryError):
         raise
-    except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
-        raise SossInputError(f"The model {label} is not a readable FITS file: {error}.") from error
+    except Exception as error:
+        # Over a broken header or a broken packing there are many kinds of errors.
+        raise SossInputError(
+            f"The model {label} is not a readable FITS file: {reason(error)}."
+        ) from error
     raise SossInputError(f"The model {label} has no table with WAVELENGTH and FLUX.")
 
 
@@ -242,9 +245,13 @@ def _text_columns(path: Any, label: str) -> _Columns:
             for key, column in found.items()
             if key in ("WAVELENGTH", "FLUX", "STATERROR", "SYSERROR", "FWHM")
         }
-    except (OSError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:
+        # astropy lists all formats that it has tried.
+        why = "it has no columns" if "guess" in str(error) else reason(error)
         raise SossInputError(
-            f"The model {label} is neither FITS nor a readable table of text: {error}."
+            f"The model {label} is neither FITS nor a readable table of text: {why}."
         ) from error
 
 

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.io import fits
 
-from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.files import check_fits, open_data
 
 __all__ = [
     "RawSpectra",
@@ -90,7 +90,16 @@ def read_header(path: str | os.PathLike[str]) -> fits.Header:
     """
     check_fits(path)
     with fits.open(path, memmap=True) as hdus:
-        return hdus[0].header.copy()
+        header = hdus[0].header.copy()
+    for card in header.cards:
+        try:
+            card.value  # noqa: B018 (astropy reads a card only when it is asked for)
+        except (fits.VerifyError, ValueError) as error:
+            raise SossInputError(
+                f"The card {card.rawkeyword} in the header of {path} cannot be read; the file is "
+                "damaged."
+            ) from error
+    return header
 
 
 def read_decontamination(path: str | os.PathLike[str]) -> bool | None:
@@ -109,7 +118,7 @@ def read_decontamination(path: str | os.PathLike[str]) -> bool | None:
     bool or None
         None if the file does not say.
     """
-    with open(path, "rb") as stream:
+    with open_data(path) as stream:
         size = stream.seek(0, os.SEEK_END)
         start = max(size - _TAIL, 0) // _BLOCK * _BLOCK
         stream.seek(start)
@@ -144,15 +153,24 @@ def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[Ra
     if check:
         check_fits(path)
     layouts: dict[bytes, _Layout] = {}
-    with fits.open(path, memmap=True) as hdus, open(path, "rb") as stream:
+    with fits.open(path, memmap=True) as hdus, open_data(path) as stream:
         tables = [hdu for hdu in hdus if hdu.name == "EXTRACT1D"]
         if not tables:
             raise SossInputError(
                 f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
             )
         for hdu in tables:
-            layout = _layout(hdu, stream, layouts, os.fspath(path))
-            yield _read_table(hdu, layout, stream, os.fspath(path))
+            try:
+                layout = _layout(hdu, stream, layouts, os.fspath(path))
+                spectra = _read_table(hdu, layout, stream, os.fspath(path))
+            except (SossInputError, MemoryError):
+                raise
+            except Exception as error:
+                # Over a broken header astropy stumbles in many ways; the file is at fault.
+                raise SossInputError(
+                    f"The table EXTRACT1D of {path} cannot be read: {reason(error)}."
+                ) from error
+            yield spectra
 
 
 def read_model(model: Any) -> Iterator[RawSpectra]:

@@ -1,0 +1,164 @@
+"""YAML, JSON and ASDF from strangers: nothing in them is run, and none can fill the memory.
+
+A YAML text of some hundred bytes can stand for more entries than fit into any memory, because
+an alias repeats what it names, and that can hold aliases again.  What a text stands for is
+counted before anything is made of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any
+
+import yaml
+
+from soss_photcal_steps.errors import SossInputError, reason
+
+__all__ = ["check_aliases", "check_asdf", "parse_yaml", "read_json"]
+
+# A text may stand for so many entries, and so many times those that it has.
+_ENTRIES, _TIMES = 10_000, 20
+# The tree of an ASDF file ends before its binary blocks; a larger one is not a product's.
+_LARGEST_TREE = 2**26
+_TREE_END = b"\n...\n"
+# What an alias repeats has a name that begins like this, also in text, where it means nothing.
+_ANCHOR = re.compile(rb"&\S")
+
+
+def parse_yaml(text: str) -> Any:
+    """Make plain Python values of a YAML text.
+
+    Parameters
+    ----------
+    text : str
+        The text.
+
+    Returns
+    -------
+    object
+        Mappings, lists, text, numbers and dates.
+
+    Raises
+    ------
+    ValueError
+        If it is not YAML of plain values, or its aliases stand for too much.
+    """
+    try:
+        check_aliases(text)
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError) as error:
+        # A date that does not exist and a number of too many digits are no errors of yaml.
+        raise ValueError(reason(error)) from None
+
+
+def check_aliases(text: str | bytes, loader: type | None = None) -> None:
+    """Make sure that the aliases of a YAML text stand for no more than can be meant.
+
+    Parameters
+    ----------
+    text : str or bytes
+        The text.
+    loader : type, optional
+        Loader of yaml that parses it; nothing is constructed.
+
+    Raises
+    ------
+    ValueError
+        If there are too many entries, or an entry holds itself.
+    yaml.YAMLError
+        If it is not YAML.
+    """
+    root = yaml.compose(text, Loader=loader or yaml.SafeLoader)
+    sizes: dict[int, int] = {}
+    total = _count(root, sizes, set()) if root is not None else 0
+    if total > max(_ENTRIES, _TIMES * len(sizes)):
+        raise ValueError(
+            f"its aliases make {len(sizes)} entries stand for more than {_TIMES} times as many"
+        )
+
+
+def _count(node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
+    """Count the entries that a node stands for, those of aliases each time."""
+    key = id(node)
+    if key in above:
+        raise ValueError("an entry of it holds itself")
+    if key in sizes:
+        return sizes[key]
+    above.add(key)
+    total = 1
+    if isinstance(node, yaml.SequenceNode):
+        total += sum(_count(one, sizes, above) for one in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        total += sum(_count(one, sizes, above) for pair in node.value for one in pair)
+    above.remove(key)
+    sizes[key] = total
+    return total
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file, such as an association.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Returns
+    -------
+    object
+        Its content.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not JSON, or nested too deeply.
+    """
+    with open(path, encoding="utf-8") as stream:
+        try:
+            return json.load(stream)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
+
+
+def check_asdf(path: str | os.PathLike[str], wanted: str = "product") -> None:
+    """Make sure that the tree of an ASDF file can be opened without danger.
+
+    asdf runs nothing and opens no other file unless it is asked to, but it follows aliases.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    wanted : str, optional
+        What is needed, for the message.
+
+    Raises
+    ------
+    SossInputError
+        If the file cannot be read, or its tree is none, or stands for too much.
+    """
+    try:
+        with open(path, "rb") as stream:
+            if stream.read(5) != b"#ASDF":
+                raise SossInputError(f"{path} is not an ASDF file; a {wanted} is needed.")
+            stream.seek(0)
+            head = stream.read(_LARGEST_TREE)
+        end = head.find(_TREE_END)
+        tree = head[: end if end >= 0 else None]
+        # Parsing all of it twice would take as long as opening it.
+        if _ANCHOR.search(tree):
+            check_aliases(tree, getattr(yaml, "CSafeLoader", None))
+    except OSError as error:
+        raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, SossInputError):
+            raise
+        raise SossInputError(
+            f"The file {path} is not a readable ASDF file: {reason(error)}."
+        ) from error

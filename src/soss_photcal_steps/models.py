@@ -112,6 +112,11 @@ class SossRatioModel(JwstDataModel):
                     f"{', '.join(missing)}; make the ratio product again."
                 )
             arrays = {name: np.array(node[name], dtype=kind) for name, (_, kind) in _ARRAYS.items()}
+            if len({array.shape for array in arrays.values()}) > 1:
+                raise SossInputError(
+                    f"The arrays of order {node.get('order')} of {self.meta.filename} differ in "
+                    "shape; make the ratio product again."
+                )
             found[int(node["order"])] = OrderRatio(
                 order=int(node["order"]),
                 fit_description=dict(plain(node.get("fit_description", {}))),
@@ -266,7 +271,8 @@ def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product
             found = content.tree.get("meta", {}).get("model_type")
             if found == wanted:
                 # Not from the path, which would read and validate all of it again.
-                model = kind(content)
+                model = kind(content, strict_validation=True)
+                model.validate()
                 model.meta.filename = os.path.basename(path)
         finally:
             # All of it is in memory.

@@ -25,6 +25,7 @@ from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.strangers import check_asdf_extension
 
 __all__ = [
     "CHUNK_SIZE",
@@ -134,6 +135,7 @@ class RateFile:
         self.reason = _compression(self.path)
         if not self.reason:
             check_fits(path)
+            check_asdf_extension(path)
             self.extensions = _extensions(self.path)
             self._check_end()
             self._check_science()

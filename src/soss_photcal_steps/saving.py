@@ -15,6 +15,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import atomic_path, check_fits, is_same_file
 from soss_photcal_steps.references import ReferenceStep
+from soss_photcal_steps.strangers import check_asdf, check_asdf_extension
 
 __all__ = ["NEW_SUFFIXES", "SavingStep"]
 
@@ -121,6 +122,10 @@ class SavingStep(ReferenceStep):
             return super().prepare_output(init, **kwargs)
         path = self.make_input_path(str(init))
         self.check_file(path)
+        if path.lower().endswith(".fits"):
+            check_asdf_extension(path)
+        elif path.lower().endswith(".asdf"):
+            check_asdf(path)
         try:
             return super().prepare_output(path, **kwargs)
         except MemoryError:

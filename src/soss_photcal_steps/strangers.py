@@ -15,14 +15,25 @@ from typing import Any
 import yaml
 
 from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.files import open_data
+from soss_photcal_steps.fitsblocks import scan_fits
 
-__all__ = ["check_aliases", "check_asdf", "parse_yaml", "read_json"]
+__all__ = [
+    "check_aliases",
+    "check_asdf",
+    "check_asdf_extension",
+    "check_text",
+    "parse_yaml",
+    "read_json",
+]
 
 # A text may stand for so many entries, and so many times those that it has.
 _ENTRIES, _TIMES = 10_000, 20
 # The tree of an ASDF file ends before its binary blocks; a larger one is not a product's.
 _LARGEST_TREE = 2**26
 _TREE_END = b"\n...\n"
+# Control characters, and halves of characters, which cannot be written to a file.
+_ODD = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 # What an alias repeats has a name that begins like this, also in text, where it means nothing.
 _ANCHOR = re.compile(rb"&\S")
 
@@ -94,6 +105,8 @@ def _count(node: yaml.Node, sizes: dict[int, int], above: set[int]) -> int:
         total += sum(_count(one, sizes, above) for one in node.value)
     elif isinstance(node, yaml.MappingNode):
         total += sum(_count(one, sizes, above) for pair in node.value for one in pair)
+    elif _ODD.search(node.value):
+        raise ValueError(f"{node.value[:20]!r} holds characters that are no text")
     above.remove(key)
     sizes[key] = total
     return total
@@ -121,9 +134,43 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """
     with open(path, encoding="utf-8") as stream:
         try:
-            return json.load(stream)
+            content = json.load(stream)
+            _check_strings(content)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+    return content
+
+
+def _check_strings(value: Any) -> None:
+    """Refuse text that can be no name of a file and cannot be printed."""
+    if isinstance(value, str) and _ODD.search(value):
+        raise ValueError(f"{value[:20]!r} holds characters that are no text")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for one in value:
+            _check_strings(one)
+
+
+def check_text(path: str | os.PathLike[str]) -> None:
+    """Make sure that a file is text: UTF-8 without control characters.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not text.
+    """
+    with open(path, encoding="utf-8") as stream:
+        while content := stream.read(2**20):
+            if _ODD.search(content):
+                raise ValueError("it holds characters that are no text")
 
 
 def check_asdf(path: str | os.PathLike[str], wanted: str = "product") -> None:
@@ -149,11 +196,7 @@ def check_asdf(path: str | os.PathLike[str], wanted: str = "product") -> None:
                 raise SossInputError(f"{path} is not an ASDF file; a {wanted} is needed.")
             stream.seek(0)
             head = stream.read(_LARGEST_TREE)
-        end = head.find(_TREE_END)
-        tree = head[: end if end >= 0 else None]
-        # Parsing all of it twice would take as long as opening it.
-        if _ANCHOR.search(tree):
-            check_aliases(tree, getattr(yaml, "CSafeLoader", None))
+        _check_tree(head)
     except OSError as error:
         raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -162,3 +205,37 @@ def check_asdf(path: str | os.PathLike[str], wanted: str = "product") -> None:
         raise SossInputError(
             f"The file {path} is not a readable ASDF file: {reason(error)}."
         ) from error
+
+
+def check_asdf_extension(path: str | os.PathLike[str]) -> None:
+    """Do the same for the trees of ASDF within a FITS file that has passed `check_fits`.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    SossInputError
+        If a tree stands for too much.
+    """
+    try:
+        with open_data(path) as stream:
+            for part in scan_fits(stream, stream.seek(0, os.SEEK_END)):
+                if part.name == "ASDF":
+                    stream.seek(part.data_start)
+                    _check_tree(stream.read(min(part.end - part.data_start, _LARGEST_TREE)))
+    except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
+        raise SossInputError(
+            f"The ASDF extension of the file {path} cannot be read: {reason(error)}."
+        ) from error
+
+
+def _check_tree(content: bytes) -> None:
+    """Check the tree at the beginning of ASDF."""
+    end = content.find(_TREE_END)
+    tree = content[: end if end >= 0 else None]
+    # Parsing all of it twice would take as long as opening it.
+    if _ANCHOR.search(tree):
+        check_aliases(tree, getattr(yaml, "CSafeLoader", None))

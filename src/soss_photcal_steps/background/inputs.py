@@ -304,6 +304,13 @@ def read_products(path: str) -> list[tuple[str, list[dict[str, Any]]]]:
         raise SossInputError(
             f"{path} is not an association: it needs products with members of expname and exptype."
         ) from error
+    for _, members in products:
+        names = [os.path.realpath(member["expname"]) for member in members]
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise SossInputError(f"{name} comes more than once in a product of {path}.")
+            seen.add(name)
     if not any(member["exptype"] == "science" for _, members in products for member in members):
         raise SossInputError(f"The association {path} has no member of exptype science.")
     return products

@@ -22,6 +22,7 @@ from soss_photcal_steps.combine.restrictions import apply_restrictions, parse_re
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossPhotomCorrectionModel
 from soss_photcal_steps.provenance import plain
+from soss_photcal_steps.strangers import check_text
 
 __all__ = [
     "check_settings",
@@ -108,9 +109,10 @@ def restrict(curves: Sequence[Curve], path: str | None) -> tuple[list[Curve], li
     if path is None:
         return list(curves), []
     try:
+        check_text(path)
         with open(path, encoding="utf-8") as stream:
             text = stream.read()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise SossInputError(f"The table of restrictions {path} cannot be read: {error}.") from (
             error
         )

@@ -8,6 +8,7 @@ import numpy as np
 
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.ratio.standards import Interval
+from soss_photcal_steps.strangers import check_text
 
 __all__ = ["read_intervals"]
 
@@ -38,6 +39,7 @@ def read_intervals(path: str | os.PathLike[str]) -> list[tuple[str, Interval]]:
     try:
         name = os.fspath(path).lower()
         kind = "ascii.ecsv" if name.endswith(".ecsv") else "ascii.csv"
+        check_text(path)
         table = Table.read(path, format=kind)
     except (OSError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise SossInputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -158,6 +159,11 @@ class ObservationInfo:
             decontaminated = factor is not None
         method = "" if decontaminated is None else ("atoca" if decontaminated else "box")
         date, time = text("DATE-OBS"), text("TIME-OBS")
+        if date is not None and not _is_date(date):
+            raise SossInputError(
+                f"{name} has DATE-OBS {date!r}, which is no day of an observation; the header is "
+                "damaged."
+            )
         return cls(
             name=name,
             target=text("TARGNAME"),
@@ -247,6 +253,17 @@ def _readers(header: Mapping[str, Any]) -> tuple[Any, Any, Any]:
         return int(value) if value is not None and value >= 1 and value == int(value) else None
 
     return text, number, count
+
+
+def _is_date(text: str) -> bool:
+    """Tell whether a text is a day of this century, if it is written as a day."""
+    if not re.match(r"\d{4}-\d\d-\d\d", text):
+        # Simulators have written it otherwise.
+        return True
+    try:
+        return datetime.date.fromisoformat(text[:10]).year in range(2000, 2100)
+    except ValueError:
+        return False
 
 
 def _reference_name(text: str | None) -> str | None:

@@ -7,7 +7,6 @@ import re
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from astropy.io import fits
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import Fingerprint, check_fits, fingerprint
 from soss_photcal_steps.ratio.sampling import ModelSpectrum
+from soss_photcal_steps.strangers import check_text
 
 __all__ = ["CALSPEC_URL", "FoundModel", "find_calspec", "model_fingerprint", "read_model_spectrum"]
 
@@ -208,8 +208,7 @@ _Columns = dict[str, tuple[np.ndarray, str]]
 
 def _fits_columns(path: Any, label: str) -> _Columns:
     try:
-        if not str(path).endswith(".gz") and Path(path).read_bytes()[:2] != b"\x1f\x8b":
-            check_fits(path)
+        check_fits(path)
         with fits.open(path, memmap=False) as hdus:
             tables = [hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
             for hdu in tables:
@@ -234,6 +233,7 @@ def _text_columns(path: Any, label: str) -> _Columns:
     from astropy.table import Table
 
     try:
+        check_text(path)
         table = Table.read(path, format="ascii")
         names: Iterable[str] = table.colnames
         found = {key.upper(): table[key] for key in names}

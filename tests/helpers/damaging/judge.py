@@ -22,7 +22,7 @@ CLASSES = ("same", "told", "value", "refused", "other")
 _MEANING = {
     "TTYPE": "*", "TFORM": "*", "TUNIT": "*", "TZERO": "*", "TSCAL": "*", "TNULL": "*",
     "SPORDER": "*", "INT_NUM": "*", "EXTNAME": "*", "BZERO": "*", "BSCALE": "*", "BITPIX": "*",
-    "EXTVER": "*", "NAXIS": "*",
+    "EXTVER": "*", "NAXIS": "*", "PROGRAM": "*", "OBSERVTN": "*",
 }  # fmt: skip
 
 

@@ -17,13 +17,15 @@ __all__ = ["product_root", "run_spec2", "spectra_name"]
 _RATE = re.compile(r"_(rate|rateints)\.fits$", re.IGNORECASE)
 
 
-def spectra_name(path: str) -> str:
+def spectra_name(path: str, kind: str = "x1d") -> str:
     """Give the file name of the spectra of a file of rates.
 
     Parameters
     ----------
     path : str
         A rate or rateints file.
+    kind : {"x1d", "cal"}, optional
+        For the calibrated image instead, ``cal``.
 
     Returns
     -------
@@ -42,7 +44,7 @@ def spectra_name(path: str) -> str:
             f"{name} must have a name that ends in _rate.fits or _rateints.fits, as its products "
             "are named after it."
         )
-    ending = "x1dints" if match[1].lower() == "rateints" else "x1d"
+    ending = f"{kind}ints" if match[1].lower() == "rateints" else kind
     return f"{name[: match.start()]}_{ending}.fits"
 
 
@@ -63,7 +65,7 @@ def product_root(spectra: Sequence[str]) -> str:
     return re.sub(r"-seg\d+", "", root) if len(spectra) > 1 else root
 
 
-def run_spec2(pipeline: Any, one: Observation, folder: str) -> list[str]:
+def run_spec2(pipeline: Any, one: Observation, folder: str, kind: str = "x1d") -> list[str]:
     """Calibrate the rates of one observation.
 
     Parameters
@@ -74,18 +76,20 @@ def run_spec2(pipeline: Any, one: Observation, folder: str) -> list[str]:
         The observation.
     folder : str
         Where its products go.
+    kind : {"x1d", "cal"}, optional
+        What must have been made; ``cal`` where calwebb_spec2 extracts no spectra.
 
     Returns
     -------
     list of str
-        Files of spectra, one for each segment.
+        Files of spectra, or calibrated images, one for each segment.
 
     Raises
     ------
     SossInputError
         If a name does not fit, or no spectra were made.
     """
-    wanted = [os.path.join(folder, spectra_name(path)) for path in one.files]
+    wanted = [os.path.join(folder, spectra_name(path, kind)) for path in one.files]
     members = [{"expname": os.path.abspath(p), "exptype": "science"} for p in one.files]
     members += [{"expname": os.path.abspath(p), "exptype": "background"} for p in one.background]
     stem = _RATE.sub("", os.path.basename(one.files[0]))
@@ -106,8 +110,9 @@ def run_spec2(pipeline: Any, one: Observation, folder: str) -> list[str]:
         pipeline.run(association)
     missing = [path for path in wanted if _stamp(path) in (None, before[path])]
     if missing:
+        what = "spectra" if kind == "x1d" else "images"
         raise SossInputError(
-            f"No spectra were made of {one.name}: {', '.join(map(os.path.basename, missing))}; "
+            f"No {what} were made of {one.name}: {', '.join(map(os.path.basename, missing))}; "
             "its log says why."
         )
     return wanted

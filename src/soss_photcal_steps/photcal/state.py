@@ -128,6 +128,30 @@ class State:
             entry = fingerprint(path)
             entries.append({"name": os.path.relpath(path, folder), "sha256": entry.sha256})
         self._stages[stage] = {"key": key, "products": entries}
+        self.save()
+
+    def take(self, other: State, stages: Iterable[str] | None = None) -> None:
+        """Take over what another state knows; it is not written yet.
+
+        Parameters
+        ----------
+        other : State
+            The other state, of the same folder.
+        stages : iterable of str, optional
+            Names of stages; by default all that it has.
+        """
+        wanted = other._stages if stages is None else stages
+        found = {name: other._stages[name] for name in wanted if name in other._stages}
+        self._stages = {**self._stages, **found}
+
+    def save(self) -> None:
+        """Write the state.
+
+        Raises
+        ------
+        SossInputError
+            If it cannot be written.
+        """
         content = {"format": _FORMAT, "stages": self._stages}
         try:
             with (

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TASKS", "run_cost"]
+__all__ = ["TASKS", "environments_of", "measure_length", "run_cost"]
 
 #: What is measured, and what it is called in the table.
 TASKS = {
@@ -163,8 +163,19 @@ def _process(arguments: Sequence[str], environment: dict[str, str]) -> str:
     return done.stdout
 
 
-def _environments(folder: Path) -> dict[bool, dict[str, str]]:
-    """Environments without CRDS, and with the small file of it that jwst's step needs."""
+def environments_of(folder: Path) -> dict[bool, dict[str, str]]:
+    """Give environments without CRDS, and with the small file of it that jwst's step needs.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the small file goes.
+
+    Returns
+    -------
+    dict of bool to dict
+        By whether it has CRDS.
+    """
     plain = {k: v for k, v in os.environ.items() if not k.startswith("CRDS_")}
     plain["STPIPE_DISABLE_CRDS_STEPPARS"] = "true"
     plain["OPENBLAS_NUM_THREADS"] = "1"
@@ -282,26 +293,62 @@ def run_cost(
         if free < 2.5 * largest + 2e9:
             need = (2.5 * largest + 2e9) / 1e9
             raise SystemExit(f"{place} has {free / 1e9:.1f} GB free, {need:.1f} are needed.")
-        environments = _environments(place)
+        environments = environments_of(place)
         print(
             "Median of the runs, each in a process of its own, on 18 templates; the input is in "
             "the page cache.  The first short file, with all imports, is not in the wall time.\n"
         )
-        kinds = [*(str(n) for n in lengths), *(["full"] if full else [])]
-        for kind in kinds:
-            path = place / "jw01512001001_03102_00001_nis_rateints.fits"
-            library = place / ("library_full.fits" if kind == "full" else "library.fits")
-            _process(["make", kind, str(path), str(library)], environments[False])
+        for kind in [*(str(n) for n in lengths), *(["full"] if full else [])]:
             long = kind != "full" and int(kind) >= _LONG
-            number = repeats or (2 if long else 3)
-            warm = path
-            if kind not in ("1", "full"):
-                warm = place / "jw01512001001_03102_00002_nis_rateints.fits"
-                _process(["make", "1", str(warm), str(library)], environments[False])
-            results = _measure(path, library, warm, place, number, environments)
+            size, results = _measure_kind(kind, place, repeats or (2 if long else 3), environments)
             title = "FULL, 1" if kind == "full" else f"SUBSTRIP256, {kind}"
-            _print(title, path.stat().st_size, results)
-            path.unlink()
+            _print(title, size, results)
+
+
+def _measure_kind(
+    kind: str, place: Path, repeats: int, environments: dict[bool, dict[str, str]]
+) -> tuple[int, dict[str, list[dict[str, float]]]]:
+    """Make a file, measure everything on it, and remove it; give its size, too."""
+    path = place / "jw01512001001_03102_00001_nis_rateints.fits"
+    library = place / ("library_full.fits" if kind == "full" else "library.fits")
+    _process(["make", kind, str(path), str(library)], environments[False])
+    warm = path
+    if kind not in ("1", "full"):
+        warm = place / "jw01512001001_03102_00002_nis_rateints.fits"
+        _process(["make", "1", str(warm), str(library)], environments[False])
+    results = _measure(path, library, warm, place, repeats, environments)
+    size = path.stat().st_size
+    path.unlink()
+    return size, results
+
+
+def measure_length(
+    nints: int, folder: Path, repeats: int, environments: dict[bool, dict[str, str]]
+) -> dict[str, dict[str, float]]:
+    """Measure every task on a file of SUBSTRIP256.
+
+    Parameters
+    ----------
+    nints : int
+        Integrations.
+    folder : Path
+        Where the files go.
+    repeats : int
+        Runs of each.
+    environments : dict
+        What `environments_of` gave.
+
+    Returns
+    -------
+    dict of str to dict
+        By the name of the task: medians of wall and cpu (s), peak (MB), and first (s).
+    """
+    _, results = _measure_kind(str(nints), folder, repeats, environments)
+    return {
+        TASKS[task]: {key: _median([run[key] for run in runs]) for key in runs[0]}
+        for task, runs in results.items()
+        if runs
+    }
 
 
 if __name__ == "__main__":

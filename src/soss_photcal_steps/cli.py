@@ -19,6 +19,7 @@ _COMMANDS = {
     "validate": "photom.validate_command",
     "contamination": "contamination.command",
     "simulate": "simulate.command",
+    "run": "run.command",
 }
 
 

@@ -1,0 +1,1 @@
+"""Many observations on many processors: ``soss-photcal run``."""

@@ -1,0 +1,72 @@
+"""A worker process of this machine: how it begins, and how it is told to end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as wait_for
+from types import FrameType
+
+from soss_photcal_steps.run.limits import limit_memory
+
+__all__ = ["Stopped", "start_worker", "warm_up"]
+
+# How long a worker that is told to stop may take to clean up, seconds.
+_GRACE = 5.0
+
+
+class Stopped(BaseException):
+    """The worker was told to stop.
+
+    No ``Exception``, so that no code takes it for a failure of its own, nor ``SystemExit``,
+    which some code around crds catches.
+    """
+
+
+def start_worker(end: Connection, memory: float, log: str) -> None:
+    """Prepare a process for work; it is the initializer of the executor.
+
+    An interrupt from the keyboard goes to all processes of a terminal; a worker leaves it to
+    the one that started it.  That one, by ending or by closing its side of a pipe, ends the
+    worker.
+
+    Parameters
+    ----------
+    end : multiprocessing.connection.Connection
+        Reading side of the pipe.
+    memory : float
+        What the process may take, bytes.
+    log : str
+        File for what is written to the standard output and error.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    threading.Thread(target=_watch, args=(end,), daemon=True).start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    limit_memory(memory)
+
+
+def warm_up() -> None:
+    """Load the libraries."""
+    from soss_photcal_steps.run import pipelines  # noqa: F401 (loading is all that is wanted)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise Stopped
+
+
+def _watch(end: Connection) -> None:
+    """Stop the process when the other side of the pipe is closed, as it is when its owner ends."""
+    wait_for([end])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE)
+    os._exit(1)

@@ -1,0 +1,82 @@
+"""Small campaigns that several processes work on."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from astropy.io import fits
+
+from soss_photcal_steps.simulate.calspec import write_model
+from soss_photcal_steps.simulate.campaign import report_campaign
+from soss_photcal_steps.simulate.references import write_references
+from soss_photcal_steps.simulate.spectra import simulate_spectra
+from soss_photcal_steps.simulate.spectrafile import write_spectra
+
+STARS = {
+    "bd60d1753": "{name: BD+60 1753, kind: A, calspec: bd60d1753_mod_sim.fits}",
+    "p330e": "{name: GSPC P330-E, kind: solar, calspec: p330e_mod_sim.fits}",
+    "p177d": "{name: GSPC P177-D, kind: solar, calspec: p177d_mod_sim.fits}",
+}
+SERVER = {
+    "observatory": "jwst", "operational_context": "jwst_0000.pmap",
+    "latest_context": "jwst_0000.pmap", "edit_context": "jwst_0000.pmap",
+    "bad_files_list": [], "force_remote_mode": False, "last_synced": "2024-01-01 00:00:00",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def _spectra(tmp_path_factory):
+    """Write spectra of three stars, their models, and the photom file."""
+    folder = tmp_path_factory.mktemp("spectra")
+    photom = Path(shutil.copy(write_references(folder / "references")["photom"], folder))
+    photom = photom.rename(folder / "photom.fits")
+    shutil.rmtree(folder / "references")
+    campaign = report_campaign(0, stability=0, max_nints=2, grey_scatter=0, shape_scatter=0)
+    for plan in campaign.observations:
+        if plan.star.calspec in STARS and plan.program != 6606:
+            write_model(plan.star, folder / f"{plan.star.calspec}_mod_sim.fits")
+            for path in write_spectra(simulate_spectra(plan), folder):
+                fits.setval(path, "R_PHOTOM", value=f"crds://{photom.name}")
+    (folder / "standards.yaml").write_text(
+        "stars:\n" + "".join(f"- {text}\n" for text in STARS.values())
+    )
+    members = [
+        {"expname": path.name, "exptype": "science"}
+        for path in sorted(folder.glob("*x1dints.fits"))
+    ]
+    assert len(members) == 3
+    content = {"products": [{"name": "trial", "members": members}]}
+    (folder / "asn.json").write_text(json.dumps(content))
+    config = folder / "crds" / "config" / "jwst"
+    config.mkdir(parents=True)
+    (config / "server_config").write_text(repr(SERVER))
+    return folder
+
+
+@pytest.fixture
+def spectra(_spectra, tmp_path, monkeypatch):
+    """Give a copy of the spectra, in the folder ``given``, which is the current one."""
+    shutil.copytree(_spectra, tmp_path / "given")
+    monkeypatch.chdir(tmp_path / "given")
+    # Workers are processes of their own; they get this by the environment.
+    monkeypatch.setenv("CRDS_PATH", str(tmp_path / "given" / "crds"))
+    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
+    return tmp_path / "given"
+
+
+@pytest.fixture
+def parameters():
+    """Give the parameters that the spectra need, as the command line has them."""
+    values = {
+        "report": "false",
+        "steps.soss_ratio.standards": "standards.yaml",
+        "steps.soss_ratio.calspec_dir": ".",
+        "steps.soss_ratio.photom_file": "photom.fits",
+        "steps.soss_photom_combine.standards": "standards.yaml",
+        "steps.soss_photom_combine.photom": "photom.fits",
+        "steps.soss_photom_combine.check": "false",
+        "steps.soss_photom_combine.splice_observation": "",
+        "steps.soss_photom_combine.orders": "1,",
+    }
+    return [f"--set={name}={value}" for name, value in values.items()]

@@ -16,6 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from astropy.io import fits
+
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.fitsblocks import CutOffError, datasum, scan_fits
 
@@ -23,6 +25,7 @@ __all__ = [
     "FULL_CHECKSUM_LIMIT",
     "Fingerprint",
     "atomic_path",
+    "check_cards",
     "check_fits",
     "fingerprint",
     "is_same_file",
@@ -204,6 +207,33 @@ def _wrong_sums(path: str, changed: int, size: int) -> tuple[str, ...]:
         return tuple(
             part.name for part in parts if part.datasum and part.datasum != datasum(stream, part)
         )
+
+
+def check_cards(header: fits.Header, path: str | os.PathLike[str]) -> None:
+    """Make sure that each card of a header can be read.
+
+    astropy reads a card only when it is asked for, and then says no file.
+
+    Parameters
+    ----------
+    header : astropy.io.fits.Header
+        The header.
+    path : path
+        Its file, for the message.
+
+    Raises
+    ------
+    SossInputError
+        If a card is damaged.
+    """
+    for card in header.cards:
+        try:
+            _ = card.value, card.comment
+        except (fits.VerifyError, ValueError) as error:
+            raise SossInputError(
+                f"The card {card.rawkeyword} in a header of {path} cannot be read; the file is "
+                "damaged."
+            ) from error
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

@@ -24,7 +24,7 @@ from astropy.utils.exceptions import AstropyUserWarning
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError, reason
-from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.files import check_cards, check_fits
 from soss_photcal_steps.strangers import check_asdf_extension
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Extension",
     "RateFile",
     "UnreadArrays",
+    "check_flags",
     "is_stand_in",
     "open_metadata",
 ]
@@ -139,6 +140,7 @@ class RateFile:
             self.extensions = _extensions(self.path)
             self._check_end()
             self._check_science()
+            _check_flags(self.path, self.extensions)
             self.reason = _obstacle(self.extensions)
         self.streamable = not self.reason
         # Unbuffered: what is read goes where it is wanted, without a copy in between.
@@ -368,6 +370,7 @@ def _extensions(path: str) -> tuple[Extension, ...]:
     found = []
     with _open_fits(path, disable_image_compression=True) as hdus:
         for hdu in hdus:
+            check_cards(hdu.header, path)
             info = hdu.fileinfo()
             found.append(
                 Extension(
@@ -380,6 +383,33 @@ def _extensions(path: str) -> tuple[Extension, ...]:
                 )
             )
     return tuple(found)
+
+
+def check_flags(path: str | os.PathLike[str]) -> None:
+    """Refuse a FITS file whose data quality is scaled: flags would become others.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+
+    Raises
+    ------
+    SossInputError
+        If its DQ has a BSCALE, or a BZERO that is not that of unsigned integers.
+    """
+    _check_flags(os.fspath(path), _extensions(os.fspath(path)))
+
+
+def _check_flags(path: str, extensions: Sequence[Extension]) -> None:
+    for extension in extensions:
+        header = extension.header
+        known = header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, _UNSIGNED_ZERO)
+        if extension.name == "DQ" and not known:
+            raise SossInputError(
+                f"The flags in DQ of {path} are scaled by BSCALE {header.get('BSCALE', 1)} and "
+                f"BZERO {header.get('BZERO', 0)}; the header is damaged."
+            )
 
 
 def _obstacle(extensions: Sequence[Extension]) -> str:
@@ -475,10 +505,10 @@ def open_metadata(source: RateFile) -> Any:
     kind = getattr(datamodels, _MODELS[len(source.shape)])
     unread = UnreadArrays()
     with _open_fits(source.path) as hdus:
-        for hdu in hdus:
-            if hdu.name in CUBES:
-                hdu.data = unread.array(hdu.shape, CUBES[hdu.name])
         try:
+            for hdu in hdus:
+                if hdu.name in CUBES:
+                    hdu.data = unread.array(hdu.shape, CUBES[hdu.name])
             model = kind(hdus)
         except MemoryError:
             raise

@@ -36,6 +36,10 @@ _TREE_END = b"\n...\n"
 _ODD = re.compile("[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
 # What an alias repeats has a name that begins like this, also in text, where it means nothing.
 _ANCHOR = re.compile(rb"&\S")
+# What refers to another file looks like this; so do other things.  Sources that begin with fits:
+# are extensions of the file itself.
+_OUTSIDE = re.compile(rb"\$ref|core/external|source['\"]?\s*:\s*[^\s\d-]")
+_OWN = re.compile(r"-?\d+|fits:[^:/]*")
 
 
 def parse_yaml(text: str) -> Any:
@@ -176,7 +180,8 @@ def check_text(path: str | os.PathLike[str]) -> None:
 def check_asdf(path: str | os.PathLike[str], wanted: str = "product") -> None:
     """Make sure that the tree of an ASDF file can be opened without danger.
 
-    asdf runs nothing and opens no other file unless it is asked to, but it follows aliases.
+    asdf runs nothing, but it follows aliases, and an array may say that it is in another file or
+    in the net.  No product of this package, and no reference file of the pipeline, says so.
 
     Parameters
     ----------
@@ -237,5 +242,28 @@ def _check_tree(content: bytes) -> None:
     end = content.find(_TREE_END)
     tree = content[: end if end >= 0 else None]
     # Parsing all of it twice would take as long as opening it.
+    loader = getattr(yaml, "CSafeLoader", None)
     if _ANCHOR.search(tree):
-        check_aliases(tree, getattr(yaml, "CSafeLoader", None))
+        check_aliases(tree, loader)
+    if _OUTSIDE.search(tree):
+        _check_inside(yaml.compose(tree, Loader=loader or yaml.SafeLoader), set())
+
+
+def _check_inside(node: yaml.Node | None, seen: set[int]) -> None:
+    """Refuse what asdf would look for in another file, or in the net."""
+    if node is None or id(node) in seen:
+        return
+    seen.add(id(node))
+    if "core/external" in node.tag:
+        raise ValueError("it refers to another file")
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            is_text = isinstance(value, yaml.ScalarNode) and not _OWN.fullmatch(value.value)
+            if key.value == "$ref" or (
+                "core/ndarray" in node.tag and key.value == "source" and is_text
+            ):
+                raise ValueError(f"it refers to {value.value!r}, which is not in the file")
+            _check_inside(value, seen)
+    elif isinstance(node, yaml.SequenceNode):
+        for one in node.value:
+            _check_inside(one, seen)

@@ -157,6 +157,8 @@ def reduce_group(frames: np.ndarray, bad: np.ndarray) -> ReducedGroup:
     ReducedGroup
         The group; it shares no memory with the arguments.
     """
+    # Below, pixels are changed through flat views, which only exist of arrays in the order of C.
+    frames, bad = np.ascontiguousarray(frames), np.ascontiguousarray(bad)
     n = len(frames)
     # A sum is not finite where any frame is not, and costs less than looking at each.
     with np.errstate(invalid="ignore", over="ignore"):

@@ -286,12 +286,12 @@ def read_products(path: str) -> list[tuple[str, list[dict[str, Any]]]]:
         content = read_json(path)
         products = [
             (
-                str(product.get("name") or ""),
+                _product_name(product),
                 [
                     {
                         **member,
-                        "exptype": str(member["exptype"]).lower(),
-                        "expname": os.path.join(folder, str(member["expname"])),
+                        "exptype": member["exptype"].lower(),
+                        "expname": os.path.join(folder, member["expname"]),
                     }
                     for member in product["members"]
                 ],
@@ -314,6 +314,13 @@ def read_products(path: str) -> list[tuple[str, list[dict[str, Any]]]]:
     if not any(member["exptype"] == "science" for _, members in products for member in members):
         raise SossInputError(f"The association {path} has no member of exptype science.")
     return products
+
+
+def _product_name(product: Mapping[str, Any]) -> str:
+    name = str(product.get("name") or "")
+    if os.path.basename(name) != name:
+        raise ValueError(f"the product name {name!r} is a path")
+    return name
 
 
 def read_association(path: str) -> Association:

@@ -362,12 +362,17 @@ def pastasoss_positions(reference: Any, pwcpos: float) -> dict[int, np.ndarray]:
         If the reference cannot be read as one.
     """
     # Importing the data models takes a second, and a notebook may not need them.
+    import asdf
     from stdatamodels.jwst.datamodels import PastasossModel
 
     name = reference if isinstance(reference, str | os.PathLike) else reference.meta.filename
     if isinstance(reference, str | os.PathLike):
         check_asdf(reference, "pastasoss reference")
     try:
+        if isinstance(reference, str | os.PathLike):
+            # The arrays have checksums, which the data model does not look at.
+            with asdf.open(reference, lazy_load=False, memmap=False, validate_checksums=True):
+                pass
         with PastasossModel(reference) as model:
             commanded = float(model.meta.pwcpos_cmd)
             return {

@@ -22,7 +22,7 @@ from soss_photcal_steps.background.readers import (
     StreamedIntegrations,
 )
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratefile import RateFile, open_metadata
+from soss_photcal_steps.ratefile import RateFile, check_flags, open_metadata
 from soss_photcal_steps.step import SossStep
 from soss_photcal_steps.stream import write_subtracted
 
@@ -151,6 +151,9 @@ class SegmentStep(SossStep):
 
     def _open_whole(self, path: str) -> Segment:
         """Open a file and read it as a whole."""
+        if path.lower().endswith(".fits"):
+            self.check_file(path)
+            check_flags(path)
         model = self.prepare_output(path)
         model.meta.filename = os.path.basename(path)
         return Segment(model, ExposureInfo.from_model(model), ModelIntegrations(model), path)

@@ -139,8 +139,13 @@ def write_photom(
             model.validate()
         except ValueError as error:
             raise SossInputError(f"The new photom file would not be valid: {error}.") from error
-        with atomic_path(output) as temporary:
-            model.save(temporary)
+        try:
+            with atomic_path(output) as temporary:
+                model.save(temporary)
+        except OSError as error:
+            raise SossInputError(
+                f"{output} cannot be written: {error.strerror or error}."
+            ) from error
 
 
 def _take_over(model: Any, old: PhotomFile) -> None:

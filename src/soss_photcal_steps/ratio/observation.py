@@ -176,9 +176,9 @@ class ObservationInfo:
             observation=text("OBSERVTN"),
             visit=text("VISIT"),
             date_begin=f"{date}T{time}" if date and time else date,
-            start_mjd=number("EXPSTART"),
-            mid_mjd=number("EXPMID"),
-            end_mjd=number("EXPEND"),
+            start_mjd=_day(number("EXPSTART")),
+            mid_mjd=_day(number("EXPMID")),
+            end_mjd=_day(number("EXPEND")),
             pwcpos=number("PWCPOS"),
             subarray=text("SUBARRAY"),
             filter=text("FILTER"),
@@ -264,6 +264,11 @@ def _is_date(text: str) -> bool:
         return datetime.date.fromisoformat(text[:10]).year in range(2000, 2100)
     except ValueError:
         return False
+
+
+def _day(mjd: float | None) -> float | None:
+    """Leave out what is no day of this century or the one before it."""
+    return mjd if mjd is not None and 15000 < mjd < 90000 else None
 
 
 def _reference_name(text: str | None) -> str | None:

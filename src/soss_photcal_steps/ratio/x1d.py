@@ -19,7 +19,7 @@ import numpy as np
 from astropy.io import fits
 
 from soss_photcal_steps.errors import SossInputError, reason
-from soss_photcal_steps.files import check_fits, open_data
+from soss_photcal_steps.files import check_cards, check_fits, open_data
 
 __all__ = [
     "RawSpectra",
@@ -91,14 +91,7 @@ def read_header(path: str | os.PathLike[str]) -> fits.Header:
     check_fits(path)
     with fits.open(path, memmap=True) as hdus:
         header = hdus[0].header.copy()
-    for card in header.cards:
-        try:
-            card.value  # noqa: B018 (astropy reads a card only when it is asked for)
-        except (fits.VerifyError, ValueError) as error:
-            raise SossInputError(
-                f"The card {card.rawkeyword} in the header of {path} cannot be read; the file is "
-                "damaged."
-            ) from error
+    check_cards(header, path)
     return header
 
 

@@ -255,7 +255,7 @@ def _level3_ratios(folder: Path) -> Result:
 
     members, name = read_combine_association(folder / "asn.json")
     table = load_standards(None)
-    products = [read_ratio_product(path, table, role) for path, role in members]
+    products = [read_ratio_product(one.path, table, one.role) for one in members]
     check_settings(products)
     return {"name": name, "stars": [(one.name, one.role) for one in products]}
 

@@ -18,11 +18,13 @@ from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.combine.inputs import read_ratio_product
 from soss_photcal_steps.combine.photom_file import find_photom
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import fingerprint
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
 from soss_photcal_steps.photcal.spec2_input import product_root, run_spec2
 from soss_photcal_steps.photcal.state import State, stage_key
 from soss_photcal_steps.pipeline import SossSpec2Pipeline
+from soss_photcal_steps.provenance import plain
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
 from soss_photcal_steps.ratio.standards import load_standards
 from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
@@ -30,6 +32,9 @@ from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
 __all__ = ["SossPhotcalPipeline"]
 
 log = logging.getLogger(__name__)
+
+# Parameters that say where files are, and nothing of what becomes of them.
+_PLACES = ("input_dir", "output_dir", "output_file", "save_results")
 
 
 class SossPhotcalPipeline(SpeakingMixin, Pipeline):
@@ -238,6 +243,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         step = self.soss_photom_combine
         files = [path for _, path in ratios]
         step.roles = {path: "stability" for one, path in ratios if one.exptype == "stability"}
+        step.member_restrictions = {path: list(one.restrictions) for one, path in ratios}
 
         def run() -> list[str]:
             step.output_dir, step.save_results = folder, True
@@ -247,9 +253,16 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
                 return [correction, os.path.join(folder, model.photom.new_file)]
 
         parts = [*files, *([step.photom] if step.photom and os.path.isfile(step.photom) else [])]
-        roles = {os.path.basename(path): role for path, role in step.roles.items()}
+        more = {
+            "roles": {os.path.basename(path): role for path, role in step.roles.items()},
+            "restrictions": {
+                os.path.basename(path): plain(limits)
+                for path, limits in step.member_restrictions.items()
+                if limits
+            },
+        }
         products = self._stage(
-            state, "combination", parts, "soss_photom_combine", run, (_context(),), roles
+            state, "combination", parts, "soss_photom_combine", run, (_context(),), more
         )
         return open_product(products[0], SossPhotomCorrectionModel)
 
@@ -301,12 +314,22 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
 
 
 def _parameters(step: Any) -> dict[str, Any]:
-    """Give the parameters of a step, but for those that say where its products go."""
-    return {
-        name: value
-        for name, value in step.get_pars().items()
-        if name not in ("output_dir", "save_results", "output_file")
+    """Give the parameters of a step, but for those that say where files are.
+
+    Of a file that a parameter names the checksum counts too: a table or reference may be
+    another one under the same name.  stpipe does not count the overrides of references among
+    the parameters.
+    """
+    values = {
+        name: value for name, value in step.get_pars().items() if name not in (*_PLACES, "steps")
     }
+    values |= {name: value for name, value in vars(step).items() if name.startswith("override_")}
+    for name, value in list(values.items()):
+        if isinstance(value, str) and os.path.isfile(value):
+            values[f"content of {name}"] = fingerprint(value).sha256
+    for name in getattr(step, "step_defs", ()):
+        values[f"step {name}"] = _parameters(getattr(step, name))
+    return values
 
 
 def _context() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -18,6 +19,7 @@ _COMMANDS = {
     "check": "photom.command",
     "validate": "photom.validate_command",
     "contamination": "contamination.command",
+    "asn": "asn.command",
     "simulate": "simulate.command",
     "run": "run.command",
 }
@@ -64,8 +66,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("soss-photcal: stopped", file=sys.stderr)
         return 130
-    if text:
-        print(text)
+    try:
+        if text:
+            print(text, flush=True)
+    except BrokenPipeError:
+        # Whoever reads it, as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(status)
 
 

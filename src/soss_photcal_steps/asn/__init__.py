@@ -1,0 +1,1 @@
+"""Associations of observations of standard stars: from the headers of files."""

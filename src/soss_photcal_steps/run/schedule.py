@@ -23,6 +23,7 @@ __all__ = ["DaskPool", "LocalPool", "Pool", "do_all"]
 _TIMEOUT = 30
 
 Started = Callable[[Task], None]
+Does = Callable[[Task], Outcome]
 
 
 class Pool(Protocol):
@@ -75,7 +76,8 @@ def _died(task: Task) -> Outcome:
 class _Slot:
     """One worker process.  Each has an executor of its own, so that its end hits no other."""
 
-    def __init__(self, memory: float, log: str) -> None:
+    def __init__(self, memory: float, log: str, does: Does, warm: Callable[[], None]) -> None:
+        self._does = does
         context = get_context("spawn")
         reader, self._writer = context.Pipe(duplex=False)
         self.pool = ProcessPoolExecutor(
@@ -83,12 +85,12 @@ class _Slot:
         )
         with one_thread():
             # The process is started here; its libraries are loaded while the first work is found.
-            self.pool.submit(warm_up)
+            self.pool.submit(warm)
         reader.close()
 
     def submit(self, task: Task) -> Future[Outcome]:
         with one_thread():
-            return self.pool.submit(perform, task)
+            return self.pool.submit(self._does, task)
 
     def close(self, *, now: bool = False) -> None:
         """End the process: when it has nothing left to do, or at once."""
@@ -113,10 +115,23 @@ class LocalPool:
         What each may take, bytes.
     log : str
         File for what they write to the standard output and error.
+    does : callable, optional
+        What does a piece of work, and does not raise.
+    warm : callable, optional
+        What a process is to load before it has any.
     """
 
-    def __init__(self, workers: int, memory: float, log: str) -> None:
+    def __init__(
+        self,
+        workers: int,
+        memory: float,
+        log: str,
+        *,
+        does: Does = perform,
+        warm: Callable[[], None] = warm_up,
+    ) -> None:
         self._workers, self._memory, self._log = workers, memory, log
+        self._does, self._warm = does, warm
         self._slots: list[_Slot] = []
 
     def __enter__(self) -> LocalPool:
@@ -138,7 +153,10 @@ class LocalPool:
     def start(self) -> None:
         """Start the processes, which load their libraries."""
         missing = self._workers - len(self._slots)
-        self._slots += [_Slot(self._memory, self._log) for _ in range(missing)]
+        self._slots += [self._slot() for _ in range(missing)]
+
+    def _slot(self) -> _Slot:
+        return _Slot(self._memory, self._log, self._does, self._warm)
 
     def work(self, tasks: Sequence[Task], started: Started) -> Iterator[tuple[Task, Outcome]]:
         """Have work done; see `Pool.work`.
@@ -184,7 +202,7 @@ class LocalPool:
     def _replace(self, slot: _Slot) -> _Slot:
         self._slots.remove(slot)
         slot.close()
-        self._slots.append(_Slot(self._memory, self._log))
+        self._slots.append(self._slot())
         return self._slots[-1]
 
     def work_alone(self, tasks: Sequence[Task], started: Started) -> Iterator[tuple[Task, Outcome]]:
@@ -206,7 +224,8 @@ class LocalPool:
         """
         # The others would keep the memory that they have.
         self.__exit__(None, None, None)
-        with LocalPool(1, self._workers * self._memory, self._log) as pool:
+        memory = self._workers * self._memory
+        with LocalPool(1, memory, self._log, does=self._does, warm=self._warm) as pool:
             yield from pool.work(tasks, started)
 
 

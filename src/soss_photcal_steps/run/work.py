@@ -26,6 +26,7 @@ __all__ = [
     "Outcome",
     "Settings",
     "Task",
+    "explain",
     "log_path",
     "main_state",
     "perform",
@@ -231,10 +232,8 @@ def perform(task: Task) -> Outcome:
             with _as_the_user(task.settings):
                 status, products, value = _do(task, worker)
             failure = ("", "")
-        except SossInputError as error:
-            status, products, value, failure = "failed", (), None, (str(error), "input")
         except Exception as error:  # noqa: BLE001 (it goes into the table; no observation stops another)
-            status, products, value, failure = "failed", (), None, _explain(error)
+            status, products, value, failure = "failed", (), None, explain(error)
         seconds, peak = time.monotonic() - start, peak_memory()
     return Outcome(
         task.name, status, tuple(products), *failure, seconds=seconds, peak=peak, worker=worker,
@@ -310,8 +309,23 @@ def _logged(task: Task, worker: str, names: tuple[str, ...]) -> Iterator[None]:
         handler.close()
 
 
-def _explain(error: Exception) -> tuple[str, str]:
-    """Say why a piece of work failed, and what kind of failure it is."""
+def explain(error: Exception) -> tuple[str, str]:
+    """Say why a piece of work failed, and what kind of failure it is.
+
+    Parameters
+    ----------
+    error : Exception
+        What was raised.
+
+    Returns
+    -------
+    reason : str
+        One sentence.
+    cause : {"input", "system", "memory", "error"}
+        As in `Outcome`.
+    """
+    if isinstance(error, SossInputError):
+        return str(error), "input"
     if isinstance(error, MemoryError):
         return f"the memory of the worker was not enough ({reason(error)}).", "memory"
     if isinstance(error, OSError):

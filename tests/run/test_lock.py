@@ -1,0 +1,44 @@
+"""Two runs in one folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.run.lock import LOCK_FILE, folder_lock
+
+HOLDER = """
+import sys, time
+from soss_photcal_steps.run.lock import folder_lock
+with folder_lock(sys.argv[1]):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_run_is_refused_and_a_dead_one_is_no_hindrance(tmp_path):
+    """A folder that another process works in is refused by its name; a killed one locks nothing."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        with pytest.raises(SossInputError, match=f"process {process.pid} on"), folder_lock(tmp_path):
+            pass
+        process.kill()
+    assert (tmp_path / LOCK_FILE).read_text().startswith("process")
+    with folder_lock(tmp_path), pytest.raises(SossInputError, match="Another run is at work"):
+        with folder_lock(tmp_path):
+            pass
+    with folder_lock(tmp_path):
+        pass
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path):
+    """A link under the name of the lock is refused, and what it leads to is unchanged."""
+    other = tmp_path / "other"
+    other.write_text("mine")
+    (tmp_path / LOCK_FILE).symlink_to(other)
+    with pytest.raises(SossInputError, match=LOCK_FILE), folder_lock(tmp_path):
+        pass
+    assert other.read_text() == "mine"

@@ -77,6 +77,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--only", help="only this reader")
     parser.add_argument("--results", type=Path, help="file of what was tried, a line each")
+    parser.add_argument("--corpus", type=Path, help="folder of good files that were made before")
     options = parser.parse_args()
     records: list[dict[str, Any]] = []
     if options.results and options.results.exists():
@@ -89,9 +90,8 @@ def main() -> int:
         numbers = [n for n in numbers if subject_of(options.seed, n).name == options.only]
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as scratch:
-        corpus = Path(scratch) / "corpus"
-        corpus.mkdir()
-        if numbers:
+        corpus = options.corpus or Path(scratch)
+        if numbers and options.corpus is None:
             make_corpus(corpus)
         for record in _run(options.seed, numbers, corpus, options.workers):
             records.append(record)

@@ -191,7 +191,7 @@ def test_error_from_python_is_the_error(rate):
         ("missing.json", None, "does not exist"),
         ("empty.fits", b"", "not a readable FITS file"),
         ("text.fits", b"hello", "not a readable FITS file"),
-        ("text.asdf", b"hello", "cannot be opened"),
+        ("text.asdf", b"hello", "is not an ASDF file"),
         ("text.txt", b"hello", "cannot be opened"),
     ],
 )

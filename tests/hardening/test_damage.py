@@ -32,10 +32,11 @@ BY_NAME = {subject.name: subject for subject in SUBJECTS}
 WRITERS = ["rateints, streamed", "x1dints", "photom file"]
 
 
-def test_nothing_but_right_results_and_refusals():
+def test_nothing_but_right_results_and_refusals(corpus):
     """Of 70 damaged files, each is right, says what its value says, or is refused in a sentence."""
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "damage.py", "--count=70", "--seed=8"],
+        [sys.executable, ROOT / "benchmarks" / "damage.py", "--count=70", "--seed=8",
+         f"--corpus={corpus}"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

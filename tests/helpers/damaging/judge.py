@@ -20,9 +20,9 @@ CLASSES = ("same", "told", "value", "refused", "other")
 
 # Keywords, without their numbers, whose value says what the numbers of a spectrum are.
 _MEANING = frozenset(
-    "TTYPE TFORM TUNIT TZERO TSCAL TNULL SPORDER INT_NUM EXTNAME BZERO BSCALE BITPIX EXTVER NAXIS "
-    "PROGRAM OBSERVTN".split()
-)
+    {"TTYPE", "TFORM", "TUNIT", "TZERO", "TSCAL", "TNULL", "SPORDER", "INT_NUM", "EXTNAME",
+     "EXTVER", "BZERO", "BSCALE", "BITPIX", "NAXIS", "PROGRAM", "OBSERVTN"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -216,6 +216,47 @@ def spoil(path, group, name, value):
         model.save(path)
 
 
+def test_the_association_leaves_out_what_it_says(campaign):
+    """A member that is excluded is not used, and a range of another is left out of its curve."""
+    folder, photom, names = campaign
+    listed = json.loads((folder / "asn.json").read_text())
+    members = listed["products"][0]["members"]
+    members[0]["excluded"] = True
+    limited = next(i for i, name in enumerate(names) if name.startswith("jw06606024"))
+    members[limited]["restrictions"] = [{"order": 1, "low": 1.4, "high": 1.6, "note": "by hand"}]
+    (folder / "less.json").write_text(json.dumps(listed))
+    with combine(folder, photom, "less.json") as model:
+        files = [one.file for one in model.observations]
+        assert files == names[1:]
+        assert any("6606/24" in note and "by hand" in note for note in model.notes)
+        entry = plain_orders(model)[0]
+        row = list(entry["curves"]["observations"]).index("6606/24")
+        x, used = np.array(entry["wavelength"]), np.array(entry["curves"]["used"])[row]
+    inside = (x > 1.401) & (x < 1.599)
+    assert not used[inside].any()
+    assert used[(x > 1.2) & (x < 1.39)].all()
+
+
+@pytest.mark.parametrize(
+    ("restrictions", "said"),
+    [
+        ("all", "must be a list of mappings"),
+        ([{"orders": 1}], "unknown field orders"),
+        ([{"order": 1, "low": 2.0, "high": 1.0}], "covers nothing"),
+        ([{"order": "one"}], "must be numbers"),
+    ],
+)
+def test_restrictions_that_cannot_be_meant(campaign, restrictions, said):
+    """A restriction of a member that is not right is named with the member."""
+    folder, photom, names = campaign
+    listed = json.loads((folder / "asn.json").read_text())
+    listed["products"][0]["members"][0]["restrictions"] = restrictions
+    (folder / "less.json").write_text(json.dumps(listed))
+    with pytest.raises(SossInputError, match=said) as error:
+        combine(folder, photom, "less.json")
+    assert names[0] in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("group", "name", "value"),
     [

@@ -96,6 +96,8 @@ class SossPhotomCombineStep(SossStep):
 
     # What an observation is for, by its path, where the pipeline around this step knows it.
     roles: Mapping[str, str] = MappingProxyType({})
+    # What the association of that pipeline leaves out of each.
+    member_restrictions: Mapping[str, Any] = MappingProxyType({})
 
     def process(
         self,
@@ -132,6 +134,7 @@ class SossPhotomCombineStep(SossStep):
         curves, left_out = product.restrict(
             [curve for order in self.orders for curve in make_curves(products, order, self.use)],
             self.make_input_path(self.restrictions) if self.restrictions else None,
+            products,
         )
         for line in left_out:
             log.info("%s", line)
@@ -170,25 +173,29 @@ class SossPhotomCombineStep(SossStep):
     def _products(self, item: Any) -> list[RatioProduct]:
         """Read the ratio products."""
         table = load_standards(self.standards)
-        members: list[tuple[Any, str | None]]
+        members: list[tuple[Any, str | None, Any]]
         if isinstance(item, str | Path) and str(item).lower().endswith(".json"):
             path = self.make_input_path(str(item))
             self.check_file(path)
             found, name = read_combine_association(path)
-            members = list(found)
+            members = [(one.path, one.role, one.restrictions) for one in found]
             # The product has the name that the association gives it.
             self.set_primary_input(str(Path(path).with_name(name)), exclusive=False)
         else:
             given = item if isinstance(item, Sequence) and not isinstance(item, str) else [item]
             members = [
-                (self.make_input_path(str(one)), self.roles.get(str(one)))
+                (
+                    self.make_input_path(str(one)),
+                    self.roles.get(str(one)),
+                    self.member_restrictions.get(str(one)),
+                )
                 if isinstance(one, str | Path)
-                else (one, None)
+                else (one, None, None)
                 for one in given
             ]
         if not members:
             raise SossInputError("The list of ratio products is empty.")
-        return [read_ratio_product(one, table, role) for one, role in members]
+        return [read_ratio_product(one, table, role, limits) for one, role, limits in members]
 
     def _options(self, order: int) -> CombineOptions:
         splice = None

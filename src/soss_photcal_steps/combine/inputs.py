@@ -8,13 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from soss_photcal_steps.combine.curves import Curve, curve_from_ratio
+from soss_photcal_steps.combine.restrictions import Restriction, member_restrictions
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.models import SossRatioModel, open_product
 from soss_photcal_steps.ratio.order import Mask, OrderRatio
 from soss_photcal_steps.ratio.standards import StandardsTable
 from soss_photcal_steps.strangers import read_json
 
-__all__ = ["RatioProduct", "make_curves", "read_combine_association", "read_ratio_product"]
+__all__ = [
+    "ListedProduct",
+    "RatioProduct",
+    "make_curves",
+    "read_combine_association",
+    "read_ratio_product",
+]
 
 # Member types of an association whose ratios are combined.
 _MEMBERS = ("science", "stability")
@@ -47,6 +54,8 @@ class RatioProduct:
     settings : dict
         What the products of a combination must share: photom file, its checksum, extraction
         method and width, PWCPOS.
+    restrictions : tuple of Restriction
+        What the association leaves out of it.
     """
 
     name: str
@@ -61,6 +70,7 @@ class RatioProduct:
     date_end: str | None
     mjd: float | None
     settings: Mapping[str, Any]
+    restrictions: tuple[Restriction, ...] = ()
 
 
 def _get(model: SossRatioModel, group: str, name: str) -> Any:
@@ -73,7 +83,28 @@ def _short(number: Any) -> str:
     return text.lstrip("0") or text
 
 
-def read_ratio_product(item: Any, table: StandardsTable, role: str | None = None) -> RatioProduct:
+@dataclass(frozen=True)
+class ListedProduct:
+    """A member of an association of ratio products.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    role : {"stability"} or None
+        What the observation was for, if the association says so.
+    restrictions : object
+        What is left out of it, as `member_restrictions` reads it.
+    """
+
+    path: str
+    role: str | None = None
+    restrictions: Any = None
+
+
+def read_ratio_product(
+    item: Any, table: StandardsTable, role: str | None = None, restrictions: Any = None
+) -> RatioProduct:
     """Read a ratio product.
 
     Parameters
@@ -84,6 +115,8 @@ def read_ratio_product(item: Any, table: StandardsTable, role: str | None = None
         The standard stars, which know what each observation was for.
     role : {"calibration", "stability"}, optional
         What the observation was for, in place of the table's word.
+    restrictions : object, optional
+        What is left out of it, as `member_restrictions` reads it.
 
     Returns
     -------
@@ -130,6 +163,9 @@ def read_ratio_product(item: Any, table: StandardsTable, role: str | None = None
                 "width": _get(model, "extraction", "width"),
                 "pwcpos": _get(model, "observation", "pwcpos"),
             },
+            restrictions=tuple(
+                member_restrictions(restrictions, name, f"{_short(program)}/{_short(number)}")
+            ),
         )
     finally:
         if path:
@@ -138,19 +174,19 @@ def read_ratio_product(item: Any, table: StandardsTable, role: str | None = None
 
 def read_combine_association(
     path: str | os.PathLike[str],
-) -> tuple[list[tuple[str, str | None]], str]:
+) -> tuple[list[ListedProduct], str]:
     """List the members of an association whose ratios are combined.
 
     Parameters
     ----------
     path : path
         A level-3 style association with one product; its members are ratio products, of the
-        type ``science`` or ``stability``.
+        type ``science`` or ``stability``.  A member with ``excluded`` is left out.
 
     Returns
     -------
-    members : list of (path, role)
-        Paths, and ``stability`` or None.
+    members : list of ListedProduct
+        The members.
     product : str
         Name of the product.
 
@@ -165,19 +201,25 @@ def read_combine_association(
         if len(products) != 1:
             raise SossInputError(f"{path} has {len(products)} products; one is needed.")
         name = str(products[0].get("name") or os.path.splitext(os.path.basename(path))[0])
-        members = [
-            (str(member["expname"]), str(member.get("exptype", "science")).lower())
-            for member in products[0]["members"]
-        ]
+        listed = [member for member in products[0]["members"] if not member.get("excluded")]
+        members = [(one["expname"], one.get("exptype", "science")) for one in listed]
+        if not all(isinstance(one, str) for member in members for one in member):
+            raise ValueError("expname and exptype of each member must be text")
+        if os.path.basename(name) != name:
+            raise ValueError(f"the product has the name {name!r}; no path is wanted")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, SossInputError):
             raise
         raise SossInputError(f"{path} is not a readable association: {reason(error)}.") from error
     folder = os.path.dirname(os.fspath(path))
     chosen = [
-        (os.path.join(folder, name), "stability" if kind == "stability" else None)
-        for name, kind in members
-        if kind in _MEMBERS
+        ListedProduct(
+            os.path.join(folder, one["expname"]),
+            "stability" if kind.lower() == "stability" else None,
+            one.get("restrictions"),
+        )
+        for one, (_, kind) in zip(listed, members, strict=True)
+        if kind.lower() in _MEMBERS
     ]
     if not chosen:
         raise SossInputError(f"{path} has no members of the type science or stability.")

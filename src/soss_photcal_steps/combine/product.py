@@ -19,7 +19,7 @@ from soss_photcal_steps.combine.errors import (
 )
 from soss_photcal_steps.combine.inputs import RatioProduct
 from soss_photcal_steps.combine.restrictions import apply_restrictions, parse_restrictions
-from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.models import SossPhotomCorrectionModel
 from soss_photcal_steps.provenance import plain
 from soss_photcal_steps.strangers import check_text
@@ -84,7 +84,9 @@ def check_settings(products: Sequence[RatioProduct]) -> list[str]:
     return report.notes
 
 
-def restrict(curves: Sequence[Curve], path: str | None) -> tuple[list[Curve], list[str]]:
+def restrict(
+    curves: Sequence[Curve], path: str | None, products: Sequence[RatioProduct] = ()
+) -> tuple[list[Curve], list[str]]:
     """Leave out what the user wants to be left out.
 
     Parameters
@@ -93,6 +95,8 @@ def restrict(curves: Sequence[Curve], path: str | None) -> tuple[list[Curve], li
         Curves of all orders.
     path : str or None
         Table of restrictions.
+    products : sequence of RatioProduct, optional
+        The products, with the restrictions that an association gives them.
 
     Returns
     -------
@@ -106,19 +110,20 @@ def restrict(curves: Sequence[Curve], path: str | None) -> tuple[list[Curve], li
     SossInputError
         If the table cannot be read.
     """
-    if path is None:
-        return list(curves), []
-    try:
-        check_text(path)
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
-    except (OSError, ValueError) as error:
-        raise SossInputError(f"The table of restrictions {path} cannot be read: {error}.") from (
-            error
-        )
-    if not text.strip():
-        raise SossInputError(f"The table of restrictions {path} is empty.")
-    return apply_restrictions(curves, parse_restrictions(text, path))
+    found = [restriction for one in products for restriction in one.restrictions]
+    if path is not None:
+        try:
+            check_text(path)
+            with open(path, encoding="utf-8") as stream:
+                text = stream.read()
+        except (OSError, ValueError) as error:
+            raise SossInputError(
+                f"The table of restrictions {path} cannot be read: {reason(error)}."
+            ) from error
+        if not text.strip():
+            raise SossInputError(f"The table of restrictions {path} is empty.")
+        found += parse_restrictions(text, path)
+    return apply_restrictions(curves, found) if found else (list(curves), [])
 
 
 def summary_lines(combined: CombinedOrder) -> list[str]:

@@ -8,6 +8,7 @@ but the range.  Without limits the whole curve is meant.
 from __future__ import annotations
 
 import csv
+import datetime
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -18,7 +19,13 @@ from soss_photcal_steps.combine.curves import Curve
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.strangers import parse_yaml
 
-__all__ = ["Restriction", "apply_restrictions", "format_restrictions", "parse_restrictions"]
+__all__ = [
+    "Restriction",
+    "apply_restrictions",
+    "format_restrictions",
+    "member_restrictions",
+    "parse_restrictions",
+]
 
 _ACTIONS = ("exclude", "keep")
 
@@ -151,6 +158,57 @@ def parse_restrictions(text: str, source: str = "The table of restrictions") -> 
     return table
 
 
+def member_restrictions(entries: Any, source: str, observation: str = "?/?") -> list[Restriction]:
+    """Read the restrictions of one member of an association.
+
+    Parameters
+    ----------
+    entries : object
+        What the member has as ``restrictions``: a list of mappings with ``order``, ``low``,
+        ``high``, ``action`` and ``note``, as `Restriction` has them.
+    source : str
+        Name of the member, for messages.
+    observation : str, optional
+        Its program and observation, such as ``1091/2``.
+
+    Returns
+    -------
+    list of Restriction
+        One for each entry, of this observation.
+
+    Raises
+    ------
+    SossInputError
+        If it is no such list.
+    """
+    if entries is None:
+        return []
+    names = ("order", "low", "high", "action", "note")
+    if not isinstance(entries, list) or not all(isinstance(one, Mapping) for one in entries):
+        raise SossInputError(
+            f"The restrictions of {source} must be a list of mappings of {', '.join(names)}."
+        )
+    program, _, number = observation.partition("/")
+    found = []
+    for one in entries:
+        unknown = sorted(str(key) for key in one if key not in names)
+        if unknown:
+            raise SossInputError(
+                f"A restriction of {source} has the unknown field {unknown[0]}; there are "
+                f"{', '.join(names)}."
+            )
+        try:
+            found.append(Restriction(program=program, observation=number, **_values(one)))
+        except SossInputError as error:
+            raise SossInputError(f"A restriction of {source} is not right: {error}") from None
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SossInputError(
+                f"A restriction of {source} is not right: order, low and high must be numbers "
+                f"({reason(error)})."
+            ) from None
+    return found
+
+
 def format_restrictions(restrictions: Iterable[Restriction]) -> str:
     """Write a table as CSV, such as `parse_restrictions` reads.
 
@@ -262,6 +320,10 @@ def _values(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if value is None or (isinstance(value, str) and not value.strip()):
             continue
+        if isinstance(value, datetime.date):
+            value = value.isoformat()
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}")
         if name == "order":
             number = float(value)
             if number != int(number):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from astropy.io import fits
 
+from soss_photcal_steps.combine.restrictions import member_restrictions
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import check_fits
 
@@ -42,6 +43,8 @@ class Member:
         Start of the exposure, MJD.
     background_for : str
         Program and observation that a background is for; empty if not said.
+    restrictions : tuple of mapping
+        What is not to be combined, as `soss_photcal_steps.combine.restrictions` reads it.
     """
 
     path: str
@@ -53,6 +56,7 @@ class Member:
     segment: int = 1
     mjd: float | None = None
     background_for: str = ""
+    restrictions: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def identity(self) -> str:
@@ -78,6 +82,8 @@ class Observation:
         Segments in order.
     background : tuple of str
         Dedicated background exposures.
+    restrictions : tuple of mapping
+        What is not to be combined.
     """
 
     name: str
@@ -86,6 +92,7 @@ class Observation:
     kind: str
     files: tuple[str, ...]
     background: tuple[str, ...] = ()
+    restrictions: tuple[Mapping[str, Any], ...] = ()
 
 
 def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, Any]]]:
@@ -101,7 +108,7 @@ def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, 
     name : str
         Name of the product.
     members : list of dict
-        Its members, with the path in ``expname``.
+        Its members, with the path in ``expname``; without those that have ``excluded``.
 
     Raises
     ------
@@ -127,6 +134,8 @@ def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, 
     folder = os.path.dirname(os.path.abspath(path))
     seen: set[str] = set()
     for number, member in enumerate(members, 1):
+        if member.get("excluded"):
+            continue
         file = member.get("expname")
         kind = str(member.get("exptype", "science")).lower()
         if not isinstance(file, str) or not file.strip():
@@ -141,6 +150,8 @@ def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, 
             raise SossInputError(f"{file} comes more than once in {label}.")
         seen.add(full)
         member.update(expname=os.path.join(folder, file), exptype=kind)
+        member_restrictions(member.get("restrictions"), file)
+    members = [member for member in members if not member.get("excluded")]
     if not any(member["exptype"] in ("science", "stability") for member in members):
         raise SossInputError(f"{label} has no member of the type science or stability.")
     return name, members
@@ -155,10 +166,11 @@ def _identify(member: dict[str, Any]) -> Member:
     """Look into a file for what it is."""
     path, exptype = member["expname"], member["exptype"]
     wanted = str(member.get("background_for", "") or "")
+    limits = tuple(member.get("restrictions") or ())
     if path.lower().endswith(".asdf"):
         if not os.path.isfile(path):
             raise SossInputError(f"The file {path} does not exist.")
-        return Member(path, exptype, "ratio", background_for=wanted)
+        return Member(path, exptype, "ratio", background_for=wanted, restrictions=limits)
     check_fits(path)
     with fits.open(path, memmap=True) as hdus:
         header = hdus[0].header
@@ -176,7 +188,7 @@ def _identify(member: dict[str, Any]) -> Member:
         path, exptype, kind, _short(header.get("PROGRAM")), _short(header.get("OBSERVTN")),
         str(header.get("TARGNAME") or header.get("TARGPROP") or ""),
         segment if isinstance(segment, int) else 1,
-        float(start) if isinstance(start, int | float) else None, wanted,
+        float(start) if isinstance(start, int | float) else None, wanted, limits,
     )  # fmt: skip
 
 
@@ -225,9 +237,15 @@ def group_members(
             continue
         parts.sort(key=lambda part: (part.segment, part.path))
         label = name if parts[0].kind != "ratio" else os.path.basename(parts[0].path)
+        limits = tuple(limit for part in parts for limit in part.restrictions)
         observations.append(
             Observation(
-                label, parts[0].target, exptype, parts[0].kind, tuple(p.path for p in parts)
+                label,
+                parts[0].target,
+                exptype,
+                parts[0].kind,
+                tuple(part.path for part in parts),
+                restrictions=limits,
             )
         )
         firsts.append(parts[0])

@@ -79,12 +79,18 @@ class Window:
             row, rows = span.start + 1, span.stop - span.start
         column = header.get("SUBSTRT1")
         columns = header.get("SUBSIZE1")
-        window = cls(
-            int(row) - 1,
-            int(rows),
-            0 if column is None else int(column) - 1,
-            DETECTOR_SIZE if columns is None else int(columns),
-        )
+        try:
+            window = cls(
+                int(row) - 1,
+                int(rows),
+                0 if column is None else int(column) - 1,
+                DETECTOR_SIZE if columns is None else int(columns),
+            )
+        except (TypeError, ValueError, OverflowError):
+            raise SossInputError(
+                f"{name} does not say by whole numbers what it covers of the detector: SUBSTRT1, "
+                f"SUBSTRT2, SUBSIZE1 and SUBSIZE2 are {column!r}, {row!r}, {columns!r}, {rows!r}."
+            ) from None
         if (window.n_rows, window.n_columns) != tuple(shape):
             raise SossInputError(
                 f"{name} has images of {shape[0]} x {shape[1]} pixels (rows x columns), but its "

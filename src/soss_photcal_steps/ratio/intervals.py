@@ -40,6 +40,10 @@ def read_intervals(path: str | os.PathLike[str]) -> list[tuple[str, Interval]]:
         name = os.fspath(path).lower()
         kind = "ascii.ecsv" if name.endswith(".ecsv") else "ascii.csv"
         check_text(path)
+        with open(path, encoding="utf-8") as stream:
+            # Without its end, quoted text swallows the rows that follow.
+            if stream.read().count('"') % 2:
+                raise ValueError("a quotation mark has no second one")
         table = Table.read(path, format=kind)
     except (OSError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise SossInputError(

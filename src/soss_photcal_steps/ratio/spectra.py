@@ -164,7 +164,9 @@ def read_spectra(
         found = _orders_of_file(info, raw, offset, flux_unit)
         for order, spectra in found.items():
             collected.setdefault(order, []).append(spectra)
-        if info.span > 1 and all(len(one.integrations) == 1 for one in found.values()):
+        # A file of integrations that holds one of them has lost the others.
+        alone = all(len(one.integrations) == 1 for one in found.values())
+        if info.span > 1 and alone and "x1dints" not in info.name:
             averages.update((int(one.integrations[0]), info.span) for one in found.values())
         offset = max(int(one.integrations.max()) for one in found.values())
     orders = {order: _join(collected[order], infos) for order in sorted(collected)}

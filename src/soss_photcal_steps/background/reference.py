@@ -155,6 +155,7 @@ def _repair(images: np.ndarray, window: Window, source: str) -> int:
     for k, image in enumerate(images):
         with np.errstate(invalid="ignore"):
             usable = np.isfinite(image) & (image > 0) & ~border
+            middle = 0.0
             if usable.any():
                 values = image[usable]
                 # Some ten thousand pixels are enough, and the rest would take a second.
@@ -168,7 +169,8 @@ def _repair(images: np.ndarray, window: Window, source: str) -> int:
                 f"{100 * _LEAST_USABLE:.0f} are needed."
             )
         gap = ~usable & ~border
-        image[border & ~np.isfinite(image)] = 0
+        with np.errstate(invalid="ignore"):
+            image[border & ~(np.abs(image) < _LARGEST_FACTOR * middle)] = 0
         if not gap.any():
             continue
         n_filled += int(gap.sum())

@@ -301,7 +301,7 @@ def _rows(text: str, source: str) -> list[Mapping[str, Any]]:
         return rows
     # ECSV separates by a blank unless its header says otherwise.
     delimiter = "," if "," in first else " "
-    reader = csv.reader(content, delimiter=delimiter, skipinitialspace=True)
+    reader = csv.reader(content, delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         table = [[cell.strip() for cell in row] for row in reader]
     except csv.Error as error:

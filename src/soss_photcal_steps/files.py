@@ -228,11 +228,13 @@ def check_cards(header: fits.Header, path: str | os.PathLike[str]) -> None:
     """
     for card in header.cards:
         try:
+            if not card.rawkeyword.isprintable():
+                raise ValueError("a keyword holds control characters")
             _ = card.value, card.comment
         except (fits.VerifyError, ValueError) as error:
             raise SossInputError(
-                f"The card {card.rawkeyword} in a header of {path} cannot be read; the file is "
-                "damaged."
+                f"The card {reason(ValueError(card.rawkeyword))} in a header of {path} cannot be "
+                "read; the file is damaged."
             ) from error
 
 

@@ -150,10 +150,15 @@ def write_photom(
 
 def _take_over(model: Any, old: PhotomFile) -> None:
     """Take the cards over that a new calibration of the flux does not change."""
-    if "PIXAR_SR" in old.header:
-        model.meta.photometry.pixelarea_steradians = float(old.header["PIXAR_SR"])
-    if "PIXAR_A2" in old.header:
-        model.meta.photometry.pixelarea_arcsecsq = float(old.header["PIXAR_A2"])
+    for key, name in (("PIXAR_SR", "pixelarea_steradians"), ("PIXAR_A2", "pixelarea_arcsecsq")):
+        if key not in old.header:
+            continue
+        try:
+            setattr(model.meta.photometry, name, float(old.header[key]))
+        except (TypeError, ValueError) as error:
+            raise SossInputError(
+                f"{old.name} has {key} = {old.header[key]!r}; a number is needed."
+            ) from error
 
 
 def _title(unit: str | None) -> list[str]:

@@ -139,9 +139,11 @@ def _explain_rates(subject, damage, good, hdus, before, after, keys, cards):
     with np.errstate(all="ignore"):
         background = raw - old
         expected = damaged - background
-        # A pixel that is not finite is that in both.
         finite = np.isfinite(expected) & np.isfinite(new)
-        if (np.isfinite(expected) != np.isfinite(new)).any():
+        # A pixel that is not finite is that in both; without a value in the good file, its
+        # background is not known.
+        at_the_limit = np.isfinite(damaged) & (np.abs(damaged) > 1e38)
+        if ((np.isfinite(damaged) != np.isfinite(new)) & ~at_the_limit).any():
             return None
         off = np.abs(new - expected) > 0.01 * np.abs(background) + 2e-7 * np.abs(expected)
     if (off & finite).any():

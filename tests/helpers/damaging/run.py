@@ -192,8 +192,8 @@ def _work(seed: int, numbers: Sequence[int], corpus: Path, pipe: Any) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     signal.signal(signal.SIGALRM, _ring)
-    socket.socket.connect = _no_network  # type: ignore[method-assign]
-    socket.getaddrinfo = _no_network  # type: ignore[assignment]
+    socket.socket.connect = _no_network  # type: ignore[method-assign]  # for good
+    socket.getaddrinfo = _no_network  # type: ignore[assignment]  # for good
     results: dict[str, Any] = {}
     for number in numbers:
         subject = subject_of(seed, number)

@@ -5,13 +5,17 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import asdf
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product, plain_orders
@@ -215,3 +219,110 @@ def test_the_report_shows_every_observation(campaign, pipeline_without_crds):
     assert text.count("data:image/") == 9
     assert not re.search(r"(src|href)=\"https?:", text)
     assert "<script" not in text
+
+
+def with_test_star(folder, **said):
+    """Make the last member of the association one for a test, with what is said of it."""
+    content = json.loads((folder / "asn.json").read_text())
+    member = content["products"][0]["members"][-1]
+    member.update(exptype="test", **said)
+    (folder / "asn.json").write_text(json.dumps(content))
+    return member["expname"].removesuffix("_x1dints.fits")
+
+
+def test_a_star_for_a_test_is_tried_on_the_new_file(campaign, pipeline_without_crds):
+    """A test star is not combined; through the new file it is its model to 0.3 %, as reported."""
+    folder, photom = campaign
+    root = with_test_star(folder, model="p330e_mod_sim.fits", kind="solar")
+    result, out = run(folder, photom, report=True)
+    with result:
+        assert len(result.observations) == 2
+    table = Table.read(out / f"{root}_validate.ecsv")
+    first = next(one for one in table.meta["ranges"] if one["order"] == 1 and one["n"])
+    assert first["median"] == pytest.approx(1, abs=0.003)
+    # Through the old file it has the known error.
+    assert abs(first["median_used"] - 1) > 0.008
+    text = (out / "trial_report.html").read_text(encoding="utf-8")
+    assert "which did not take part in the combination" in text
+    assert f"{first['median']:.4f}" in text
+
+
+def test_a_star_without_a_model_cannot_be_tried(campaign, pipeline_without_crds):
+    """A test that cannot be made stops nothing, and the report says why."""
+    folder, photom = campaign
+    with_test_star(folder, model="nowhere.fits")
+    result, out = run(folder, photom, report=True)
+    result.close()
+    text = (out / "trial_report.html").read_text(encoding="utf-8")
+    assert "the model nowhere.fits does not exist" in text
+
+
+def command(folder, photom, out):
+    """Give the command line of a run."""
+    return [
+        str(STRUN), "soss_photcal", str(folder / "asn.json"), f"--output_dir={out}",
+        f"--steps.soss_ratio.standards={folder / 'standards.yaml'}",
+        f"--steps.soss_ratio.calspec_dir={folder}",
+        f"--steps.soss_ratio.photom_file={folder / photom}",
+        f"--steps.soss_photom_combine.standards={folder / 'standards.yaml'}",
+        f"--steps.soss_photom_combine.photom={folder / photom}",
+        "--steps.soss_photom_combine.check=false", "--steps.soss_photom_combine.orders=1,",
+        "--report=false",
+    ]  # fmt: skip
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(campaign, tmp_path):
+    """A run that is killed after its first product ends, started again, as if it never was."""
+    folder, photom = campaign
+    environment = {**os.environ, "STPIPE_DISABLE_CRDS_STEPPARS": "true"}
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    done = subprocess.run(
+        command(folder, photom, whole), env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    with subprocess.Popen(
+        command(folder, photom, killed), env=environment, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as child:  # fmt: skip
+        deadline = time.monotonic() + 120
+        # The state is written after the product that it names.
+        while not (killed / "trial_photcal.json").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    first = stamps(killed)
+    assert not (killed / "trial_photom.fits").exists()
+    assert sum(name.endswith("_sossratio.asdf") for name in first) < 3
+    done = subprocess.run(
+        command(folder, photom, killed), env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Made by an earlier run, and unchanged" in done.stderr
+    listed = json.loads((killed / "trial_photcal.json").read_text())
+    assert set(listed) == set(json.loads((whole / "trial_photcal.json").read_text()))
+    with (
+        fits.open(whole / "trial_photom.fits") as one,
+        fits.open(killed / "trial_photom.fits") as two,
+    ):
+        assert one[1].data.tobytes() == two[1].data.tobytes()
+    for path in whole.glob("*.asdf"):
+        with asdf.open(path) as one, asdf.open(killed / path.name) as two:
+            assert_same(one.tree["orders"], two.tree["orders"])
+
+
+def assert_same(one, two):
+    """Compare trees of numbers, text and arrays bit for bit."""
+    assert type(one) is type(two)
+    if isinstance(one, dict):
+        assert set(one) == set(two)
+        for key in one:
+            assert_same(one[key], two[key])
+    elif isinstance(one, list):
+        assert len(one) == len(two)
+        for left, right in zip(one, two, strict=True):
+            assert_same(left, right)
+    elif hasattr(one, "dtype"):
+        assert np.asarray(one).tobytes() == np.asarray(two).tobytes()
+    else:
+        assert one == two

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from astropy.io import fits
@@ -14,11 +14,22 @@ from soss_photcal_steps.combine.restrictions import member_restrictions
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import check_fits
 
-__all__ = ["MEMBER_TYPES", "Member", "Observation", "group_members", "read_association"]
+__all__ = [
+    "MEMBER_TYPES",
+    "MODEL_FIELDS",
+    "Member",
+    "Observation",
+    "group_members",
+    "read_association",
+]
 
 #: Types of members: standards; dedicated backgrounds; visits that count as one curve for a star;
 #: stars that only test the result.
 MEMBER_TYPES = ("science", "background", "stability", "test")
+
+#: What a member for a test may say of its star: a model (a file; beside the association, if it is
+#: no absolute path), its 2MASS Ks magnitude, its extinction A(V), and its kind.
+MODEL_FIELDS = ("model", "ks", "av", "kind")
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,8 @@ class Member:
         Program and observation that a background is for; empty if not said.
     restrictions : tuple of mapping
         What is not to be combined, as `soss_photcal_steps.combine.restrictions` reads it.
+    model : dict
+        Of a test star, what it is compared with; see `MODEL_FIELDS`.
     """
 
     path: str
@@ -57,6 +70,7 @@ class Member:
     mjd: float | None = None
     background_for: str = ""
     restrictions: tuple[Mapping[str, Any], ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def identity(self) -> str:
@@ -84,6 +98,8 @@ class Observation:
         Dedicated background exposures.
     restrictions : tuple of mapping
         What is not to be combined.
+    model : dict
+        Of a test star, what it is compared with.
     """
 
     name: str
@@ -93,6 +109,7 @@ class Observation:
     files: tuple[str, ...]
     background: tuple[str, ...] = ()
     restrictions: tuple[Mapping[str, Any], ...] = ()
+    model: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, Any]]]:
@@ -151,10 +168,29 @@ def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, 
         seen.add(full)
         member.update(expname=os.path.join(folder, file), exptype=kind)
         member_restrictions(member.get("restrictions"), file)
+        _check_model(member, file, folder)
     members = [member for member in members if not member.get("excluded")]
     if not any(member["exptype"] in ("science", "stability") for member in members):
         raise SossInputError(f"{label} has no member of the type science or stability.")
     return name, members
+
+
+def _check_model(member: dict[str, Any], file: str, folder: str) -> None:
+    """Make sure of what is said of a test star; the path of its model becomes a whole one."""
+    for key in ("ks", "av"):
+        value = member.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise SossInputError(f"The {key} of {file} is {value!r}, not a magnitude.")
+    if member.get("kind", "A") not in ("hot", "A", "solar"):
+        raise SossInputError(f"The kind of {file} is {member['kind']!r}, not hot, A or solar.")
+    model = member.get("model")
+    if model is None:
+        return
+    if not isinstance(model, str):
+        raise SossInputError(f"The model of {file} is {model!r}, not a file.")
+    beside = os.path.join(folder, model)
+    if os.path.isfile(beside):
+        member["model"] = beside
 
 
 def _short(value: Any) -> str:
@@ -167,10 +203,13 @@ def _identify(member: dict[str, Any]) -> Member:
     path, exptype = member["expname"], member["exptype"]
     wanted = str(member.get("background_for", "") or "")
     limits = tuple(member.get("restrictions") or ())
+    model = {key: member[key] for key in MODEL_FIELDS if member.get(key) is not None}
     if path.lower().endswith(".asdf"):
         if not os.path.isfile(path):
             raise SossInputError(f"The file {path} does not exist.")
-        return Member(path, exptype, "ratio", background_for=wanted, restrictions=limits)
+        return Member(
+            path, exptype, "ratio", background_for=wanted, restrictions=limits, model=model
+        )
     check_fits(path)
     with fits.open(path, memmap=True) as hdus:
         header = hdus[0].header
@@ -188,7 +227,7 @@ def _identify(member: dict[str, Any]) -> Member:
         path, exptype, kind, _short(header.get("PROGRAM")), _short(header.get("OBSERVTN")),
         str(header.get("TARGNAME") or header.get("TARGPROP") or ""),
         segment if isinstance(segment, int) else 1,
-        float(start) if isinstance(start, int | float) else None, wanted, limits,
+        float(start) if isinstance(start, int | float) else None, wanted, limits, model,
     )  # fmt: skip
 
 
@@ -246,6 +285,7 @@ def group_members(
                 parts[0].kind,
                 tuple(part.path for part in parts),
                 restrictions=limits,
+                model=parts[0].model,
             )
         )
         firsts.append(parts[0])

@@ -23,10 +23,12 @@ from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
 from soss_photcal_steps.photcal.spec2_input import product_root, run_spec2
 from soss_photcal_steps.photcal.state import State, stage_key
+from soss_photcal_steps.photcal.validation import validate_star
+from soss_photcal_steps.photom.validate_files import ValidationOutcome
 from soss_photcal_steps.pipeline import SossSpec2Pipeline
 from soss_photcal_steps.provenance import plain
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
-from soss_photcal_steps.ratio.standards import load_standards
+from soss_photcal_steps.ratio.standards import StandardsTable, load_standards
 from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
 
 __all__ = ["SossPhotcalPipeline"]
@@ -62,6 +64,8 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
 
     # Parameters of the sub-steps, as they were when the run began.
     _parameters: dict[str, Any]
+    # Stars for a test, and their spectra.
+    _tests: list[tuple[Observation, list[str]]]
 
     # Parameters, which stpipe sets from the specification, and steps, which it makes.
     force: bool
@@ -141,6 +145,20 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             As for ``stpipe.Step.save_model``.
         """
 
+    def finalize_result(self, result: Any, _reference_files_used: Any) -> None:
+        """Name the CRDS context, if there is one: spectra and ratios need none.
+
+        Parameters
+        ----------
+        result : SossPhotomCorrectionModel
+            The correction, which its own step has finished.
+        _reference_files_used : list
+            None; each stage has its own.
+        """
+        context = _context()
+        if context:
+            log.info("Results used CRDS context: %s", context)
+
     def process(self, input: Any) -> SossPhotomCorrectionModel:  # noqa: A002 (the name in stpipe)
         """Run all stages.
 
@@ -173,13 +191,14 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         for file, reason in failures:
             log.error("%s is left out: %s", file, reason)
         ratios: list[tuple[Observation, str]] = []
+        self._tests = []
         for number, one in enumerate(observations, 1):
             log.info(
                 "Observation %d of %d: %s, %s, %d file(s) of %s.",
                 number, len(observations), one.name, one.target, len(one.files), one.kind,
             )  # fmt: skip
             try:
-                product = self._observation(one, folder, state)
+                products = self._observation(one, folder, state)
             except Exception as error:  # noqa: BLE001 (one bad observation stops no other)
                 if not isinstance(error, SossInputError):
                     log.debug("%s", traceback.format_exc())
@@ -187,9 +206,9 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
                 log.error("Observation %s failed: %s", one.name, error)
                 continue
             if one.exptype == "test":
-                log.info("%s is for a test; its spectra are %s.", one.name, product)
+                self._tests.append((one, products))
             else:
-                ratios.append((one, product))
+                ratios.append((one, products[0]))
         if not ratios:
             raise SossInputError(
                 "No observation is left to be combined: " + "; ".join(r for _, r in failures)
@@ -203,11 +222,11 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             )
         return result
 
-    def _observation(self, one: Observation, folder: str, state: State) -> str:
+    def _observation(self, one: Observation, folder: str, state: State) -> list[str]:
         """Bring an observation to its ratio product, or a test star to its spectra."""
         files = list(one.files)
         if one.kind == "ratio":
-            return files[0]
+            return files[:1]
         if one.kind == "rate":
             files = self._stage(
                 state,
@@ -218,7 +237,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
                 (_context(),),
             )
         if one.exptype == "test":
-            return ", ".join(os.path.basename(file) for file in files)
+            return files
         return self._stage(
             state,
             f"ratio of {one.name}",
@@ -226,7 +245,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             "soss_ratio",
             lambda: [self._ratio(files, folder)],
             (),
-        )[0]
+        )
 
     def _ratio(self, files: Sequence[str], folder: str) -> str:
         step = self.soss_ratio
@@ -274,22 +293,51 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         folder: str,
         failures: Sequence[tuple[str, str]],
     ) -> None:
-        """Write the report."""
-        if not self.report:
-            return
-        from soss_photcal_steps.photcal.report import make_report
-
+        """Try the new file on the test stars, and write the report."""
         step = self.soss_photom_combine
         table = load_standards(step.standards)
         try:
             old = find_photom([read_ratio_product(one, table) for one in ratios], step.photom)
         except SossInputError:
             old = None
+        photom = os.path.join(folder, result.photom.new_file)
+        tests, untested = self._validate(photom, old, table, folder)
+        if not self.report:
+            return
+        from soss_photcal_steps.photcal.report import make_report
+
         path = os.path.join(folder, f"{name}_report.html")
         correction = os.path.join(folder, result.meta.filename)
-        photom = os.path.join(folder, result.photom.new_file)
-        make_report(path, correction, ratios, old, photom, table, failures)
+        make_report(
+            path, correction, ratios, old, photom, table, failures, tests=tests, untested=untested
+        )
         log.info("Report: %s", path)
+
+    def _validate(
+        self, photom: str, old: str | None, table: StandardsTable, folder: str
+    ) -> tuple[list[ValidationOutcome], list[str]]:
+        """Bring the stars for a test through the new file; give what came out, or why not."""
+        outcomes, reasons = [], []
+        for one, spectra in self._tests:
+            try:
+                if old is None:
+                    raise SossInputError(
+                        f"{one.name}: the photom file that its spectra went through is not at hand."
+                    )
+                step = self.soss_ratio
+                found = validate_star(
+                    one, spectra, photom, old, table, folder, flux_unit=step.flux_unit,
+                    calspec_dir=step.calspec_dir, download=step.download,
+                )  # fmt: skip
+            except SossInputError as error:
+                log.warning("The test of the new file failed: %s", error)
+                reasons.append(str(error))
+                continue
+            for line in found.lines:
+                if line:
+                    log.info("%s", line)
+            outcomes.append(found)
+        return outcomes, reasons
 
     def _stage(
         self,

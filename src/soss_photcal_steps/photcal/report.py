@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from soss_photcal_steps.models import (
 from soss_photcal_steps.photom.check import check_photom
 from soss_photcal_steps.photom.scale import photmj_unit
 from soss_photcal_steps.photom.table import read_photom
+from soss_photcal_steps.photom.validate_files import ValidationOutcome
 from soss_photcal_steps.provenance import META_NAME, plain
 from soss_photcal_steps.ratio.lines import hydrogen_lines
 from soss_photcal_steps.ratio.standards import StandardsTable
@@ -40,7 +42,7 @@ from soss_photcal_steps.report.observations import (
     observation_coverage,
     spectra_part,
 )
-from soss_photcal_steps.report.outcome import response_part, trend_part
+from soss_photcal_steps.report.outcome import response_part, trend_part, validation_part
 from soss_photcal_steps.report.results import OrderResponse, order_result
 from soss_photcal_steps.report.sections import (
     budget_part,
@@ -62,6 +64,8 @@ def make_report(
     new_photom: str,
     table: StandardsTable,
     failures: Sequence[tuple[str, str]] = (),
+    tests: Sequence[ValidationOutcome] = (),
+    untested: Sequence[str] = (),
 ) -> Path:
     """Write the report.
 
@@ -81,6 +85,10 @@ def make_report(
         The standard stars.
     failures : sequence of (str, str)
         Observations or files that failed, and why.
+    tests : sequence of ValidationOutcome, optional
+        The new file on stars that did not take part.
+    untested : sequence of str, optional
+        Why it could not be tried on others.
 
     Returns
     -------
@@ -125,6 +133,7 @@ def make_report(
         joins=joins_part(results),
         budget=budget_part(results),
         trend=trend_part(series) if series else None,
+        validation=_validations(tests) if tests else None,
         checks=check_photom(new_photom, old_photom, certify=False),
         record=record,
         missing={
@@ -138,13 +147,30 @@ def make_report(
     for one in products:
         flags += flag_observation(list(one.orders.values()), one.observation, sorted(ranges))
     flags += flag_trend(series)
+    flags += [Flag("warning", text, "validation") for text in untested]
     flags += flag_missing(data)
     return write_report(_with_flags(data, flags), path)
 
 
-def _with_flags(data: ReportData, flags: Sequence[Flag]) -> ReportData:
-    from dataclasses import replace
+def _validations(tests: Sequence[ValidationOutcome]) -> Part:
+    """Show the new file on each star that did not take part."""
+    parts = [
+        validation_part(one.places[1].read_bytes(), one.star, one.numbers, one.notes)
+        for one in tests
+    ]
+    pictures = [
+        replace(picture, name=f"{picture.name}-{number}")
+        for number, part in enumerate(parts, 1)
+        for picture in part.pictures
+    ]
+    return Part(
+        [text for part in parts for text in part.text],
+        pictures,
+        [table for part in parts for table in part.tables],
+    )
 
+
+def _with_flags(data: ReportData, flags: Sequence[Flag]) -> ReportData:
     return replace(data, flags=tuple(flags))
 
 

@@ -81,7 +81,7 @@ class _ObservationPipeline(SossPhotcalPipeline):
             one = replace(one, kind="x1d", files=tuple(spectra), background=())
         self.products = one.files
         if one.kind == "x1d" and one.exptype != "test" and self.until != "spectra":
-            self.products = (self._observation(one, folder, state),)
+            self.products = tuple(self._observation(one, folder, state))
 
     def _stage(
         self,
@@ -106,13 +106,13 @@ class _FinishPipeline(SossPhotcalPipeline):
     outcomes: Mapping[tuple[str, ...], Outcome]
     finished: dict[str, str]
 
-    def _observation(self, one: Observation, folder: str, state: State) -> str:
+    def _observation(self, one: Observation, folder: str, state: State) -> list[str]:
         found = self.outcomes[one.files]
         if found.status == "failed":
             raise SossInputError(found.reason)
         if one.exptype == "test":
-            return ", ".join(os.path.basename(path) for path in found.products)
-        return found.products[0]
+            return list(found.products)
+        return list(found.products[:1])
 
     def _report(
         self,

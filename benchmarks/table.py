@@ -80,9 +80,10 @@ def _in_turn(
             shutil.rmtree(out)
     middle = {}
     for name, found in runs.items():
-        columns = [sorted(column) for column in zip(*found, strict=True)]
-        middle[name] = tuple(column[len(column) // 2] for column in columns)
-    return middle  # type: ignore[return-value]
+        walls, cpus, peaks = (sorted(column) for column in zip(*found, strict=True))
+        half = len(found) // 2
+        middle[name] = (walls[half], cpus[half], peaks[half])
+    return middle
 
 
 def _spectra(folder: Path, nints: int, photom: Path) -> tuple[list[str], Path]:

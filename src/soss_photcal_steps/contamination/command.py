@@ -13,6 +13,7 @@ from soss_photcal_steps.errors import SossInputError
 
 if TYPE_CHECKING:
     from soss_photcal_steps.contamination.find import Contamination
+    from soss_photcal_steps.contamination.predict import Expected
     from soss_photcal_steps.contamination.read import FieldImage
     from soss_photcal_steps.contamination.table import TableRow
 
@@ -45,6 +46,10 @@ def add_command(commands: Any) -> None:
         "--catalogue", metavar="FILE",
         help="table of neighbouring stars with the columns ra, dec (degrees, ICRS) and mag: their "
         "zero orders are predicted and drawn",
+    )  # fmt: skip
+    parser.add_argument(
+        "--gaia", action="store_true",
+        help="ask the archive of Gaia for the neighbouring stars, in the place of --catalogue",
     )  # fmt: skip
     parser.add_argument(
         "--sigma", type=float, default=5.0, metavar="N",
@@ -88,6 +93,8 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
     ):
         if not 0 < value < 1000:
             raise SossInputError(f"{name} is a number above 0, not {value:g}.")
+    if options.catalogue and options.gaia:
+        raise SossInputError("Give --catalogue or --gaia, not both.")
     _check_products(options)
 
     from soss_photcal_steps.contamination.find import find_contamination
@@ -100,12 +107,89 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
         filter_name=field.filter, subtracted=field.subtracted, n_sigma=options.sigma,
         least_effect=options.least_effect, half_width=options.half_width,
     )  # fmt: skip
-    rows = table_rows(found.detection.sources, found.intervals)
-    lines = [*_head(field), *_source_lines(found), "", *_row_lines(rows)]
+    rows = table_rows(found.sources, found.intervals)
+    expected, notes = _expected(options, field, found)
+    lines = [*_head(field), *_source_lines(found), "", *_row_lines(rows), *notes]
     if options.output:
         write_table(options.output, rows)
         lines.append(f"wrote {options.output}")
+    if options.plot:
+        _plot(options, field, found, expected)
+        lines.append(f"wrote {options.plot}")
     return 0, "\n".join(lines)
+
+
+def _expected(
+    options: argparse.Namespace, field: FieldImage, found: Contamination
+) -> tuple[list[Expected], list[str]]:
+    """Predict zero orders from a catalogue, shifted to what was found where that is clear."""
+    if not options.catalogue and not options.gaia:
+        return [], []
+    from soss_photcal_steps.contamination import gaia, predict
+
+    if field.target is None or field.roll is None:
+        raise SossInputError(
+            f"{field.name} does not have TARG_RA, TARG_DEC and ROLL_REF in its header, which the "
+            "prediction of zero orders needs; leave out --catalogue and --gaia."
+        )
+    if options.catalogue:
+        stars = predict.read_catalogue(options.catalogue)
+    else:
+        stars = gaia.query_gaia(*field.target)
+    model = predict.ZeroOrderModel()
+
+    def positions(one: predict.ZeroOrderModel, reach: float) -> list[Expected]:
+        return predict.expected_zero_orders(
+            stars, field.target or (0.0, 0.0), field.roll or 0.0,
+            v3_ideal=field.v3_ideal or 0.0, parity=field.parity or -1, epoch=field.epoch,
+            model=one, rows=(float(field.lines[0]) - reach, float(field.lines[-1]) + reach),
+            columns=(-reach, field.image.shape[1] + reach),
+        )  # fmt: skip
+
+    places = [(one.column, one.row) for one in found.detection.sources if one.kind == "zero order"]
+    columns, rows, pairs = predict.fit_shift(positions(model, 120.0), places)
+    if pairs >= 3:
+        model = predict.shift_model(model, columns, rows)
+    expected = positions(model, 15.0)
+    notes = [
+        "",
+        f"{len(expected)} zero orders expected from {len(stars)} stars; model: {model.source}; "
+        + (
+            f"{pairs} agree with a source"
+            if pairs >= 3
+            else "fewer than three agree with a source, so the places may be off by 20 pixels "
+            "and more"
+        ),
+        "  column    row    mag  name",
+    ]
+    notes += [
+        f"{one.column:8.1f} {one.row:6.1f} {one.star.magnitude:6.2f}  {one.star.name}"
+        for one in expected
+    ]
+    return expected, notes
+
+
+def _plot(
+    options: argparse.Namespace,
+    field: FieldImage,
+    found: Contamination,
+    expected: list[Expected],
+) -> None:
+    import numpy as np
+
+    from soss_photcal_steps.contamination.find import traces_of
+    from soss_photcal_steps.files import atomic_path
+    from soss_photcal_steps.report.contamination_figure import contamination_figure
+
+    rest = np.where(field.good, found.image - found.detection.smooth.model, np.nan)
+    figure = contamination_figure(
+        np.where(field.good, found.image, np.nan), rest, field.lines,
+        traces_of(field.filter, field.pwcpos, field.image.shape[1]), found.sources,
+        found.intervals, f"{field.name}: {len(found.sources)} sources",
+        half_width=options.half_width, expected=expected,
+    )  # fmt: skip
+    with atomic_path(options.plot) as temporary:
+        figure.savefig(temporary, dpi=110)
 
 
 def _check_products(options: argparse.Namespace) -> None:
@@ -121,6 +205,8 @@ def _check_products(options: argparse.Namespace) -> None:
 
 
 def _head(field: FieldImage) -> list[str]:
+    from soss_photcal_steps.contamination.find import BREAK_COLUMNS
+
     lines = [
         f"{field.name}: {field.filter}, {field.subarray}, {field.n_integrations} integrations, "
         f"PWCPOS {field.pwcpos:.4f}"
@@ -133,14 +219,15 @@ def _head(field: FieldImage) -> list[str]:
     if not field.subtracted:
         lines.append(
             "note: the header does not say that a background was subtracted (S_BKDSUB, BKGSUB). A "
-            "rough sky is subtracted here, so sources are found, but the effects are less "
-            "certain; run soss_template_bkg first."
+            f"rough sky is subtracted here: the effects are less certain, and columns "
+            f"{BREAK_COLUMNS[0]} to {BREAK_COLUMNS[1]}, at the break, are left out; run "
+            "soss_template_bkg first."
         )
     return lines
 
 
 def _source_lines(found: Contamination) -> list[str]:
-    sources = found.detection.sources
+    sources = found.sources
     lines = [f"{len(sources)} sources", " no  what        column    row   peak DN/s  sigma  spoils"]
     for number, (one, intervals) in enumerate(zip(sources, found.intervals, strict=True), 1):
         orders = ", ".join(f"order {interval.order}" for interval in intervals) or "nothing"

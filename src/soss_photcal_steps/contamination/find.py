@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 
-from soss_photcal_steps.contamination.detect import Detection, detect_sources
+from soss_photcal_steps.contamination.detect import Detection, Source, detect_sources
+from soss_photcal_steps.contamination.foreign import ForeignTrace, find_foreign_traces
 from soss_photcal_steps.contamination.mapping import (
     APERTURE_HALF_WIDTH,
     AffectedInterval,
@@ -16,7 +18,11 @@ from soss_photcal_steps.contamination.mapping import (
 )
 from soss_photcal_steps.trace import ORDERS, trace_positions
 
-__all__ = ["Contamination", "find_contamination", "rough_sky", "traces_of"]
+__all__ = ["BREAK_COLUMNS", "Contamination", "find_contamination", "rough_sky", "traces_of"]
+
+#: Columns where nothing is looked for if the background was not subtracted: the break in the
+#: zodiacal light is near column 700, tilted by some 8 columns, with a tail of some 30.
+BREAK_COLUMNS = (678, 722)
 
 
 @dataclass(frozen=True)
@@ -26,16 +32,27 @@ class Contamination:
     Attributes
     ----------
     detection : Detection
-        The sources.
+        The compact sources.
+    foreign : tuple of ForeignTrace
+        Traces of other stars.
     intervals : tuple of tuple of AffectedInterval
-        For each source, in the same order.
+        For each of `sources`.
     star : mapping of int to ndarray, shape (nx,)
         Light of the star in the aperture of each order, DN/s.
+    image : ndarray, shape (ny, nx)
+        The image, less a rough sky where its background was not subtracted, DN/s.
     """
 
     detection: Detection
+    foreign: tuple[ForeignTrace, ...]
     intervals: tuple[tuple[AffectedInterval, ...], ...]
     star: Mapping[int, np.ndarray]
+    image: np.ndarray
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Compact sources and then the traces."""
+        return (*self.detection.sources, *(one.source for one in self.foreign))
 
 
 def traces_of(filter_name: str, pwcpos: float, n_columns: int = 2048) -> dict[int, np.ndarray]:
@@ -123,7 +140,8 @@ def find_contamination(
     filter_name : {"CLEAR", "F277W"}, optional
         Filter.
     subtracted : bool, optional
-        Whether the background was subtracted; if not, `rough_sky` is.
+        Whether the background was subtracted; if not, `rough_sky` is, and nothing is looked
+        for within `BREAK_COLUMNS`.
     n_sigma : float, optional
         Threshold of the detection.
     least_effect : float, optional
@@ -139,15 +157,27 @@ def find_contamination(
     traces = traces_of(filter_name, pwcpos, image.shape[1])
     if not subtracted:
         image = image - rough_sky(image, good, lines, traces)
+        good = good & ~_break_zone(image.shape[1])
     detection = detect_sources(image, good, lines, traces, n_sigma=n_sigma)
-    model = np.nan_to_num(detection.smooth.model)
+    covered = binary_dilation(detection.labels > 0, np.ones((9, 9), bool))
+    foreign = find_foreign_traces(image, good, lines, traces, covered, n_sigma=n_sigma)
+    model = np.nan_to_num(detection.smooth.model) - sum(one.light for one in foreign)
     star = {order: star_in_box(model, lines, order, pwcpos, half_width) for order in traces}
-    intervals = []
-    for number in range(1, len(detection.sources) + 1):
-        light = np.where(detection.labels == number, detection.light, 0.0)
-        found = affected_intervals(
-            light, lines, pwcpos, star,
-            orders=tuple(traces), half_width=half_width, least_effect=least_effect,
-        )  # fmt: skip
-        intervals.append(tuple(found))
-    return Contamination(detection, tuple(intervals), star)
+    numbers = range(1, len(detection.sources) + 1)
+    lights = [np.where(detection.labels == number, detection.light, 0.0) for number in numbers]
+    intervals = [
+        tuple(
+            affected_intervals(
+                light, lines, pwcpos, star,
+                orders=tuple(traces), half_width=half_width, least_effect=least_effect,
+            )
+        )
+        for light in [*lights, *(one.light for one in foreign)]
+    ]  # fmt: skip
+    return Contamination(detection, tuple(foreign), tuple(intervals), star, image)
+
+
+def _break_zone(n_columns: int) -> np.ndarray:
+    """Columns of the break in the sky, where a rough sky is not good enough."""
+    columns = np.arange(n_columns)
+    return (columns >= BREAK_COLUMNS[0]) & (columns <= BREAK_COLUMNS[1])

@@ -44,6 +44,7 @@ _RECORDED_OPTIONS = (
     "mask_contamination",
     "mask_ranges",
     "mask_table",
+    "contamination_image",
     "min_signal",
     "fit_sigma",
     "fit_maxiters",
@@ -80,6 +81,7 @@ class SossRatioStep(SossStep):
     mask_contamination = boolean(default=True)  # Leave the contaminated intervals of the table of standards out of the fit
     mask_ranges = boolean(default=True)  # Keep to the valid ranges of the table of standards
     mask_table = string(default=None)  # CSV or ECSV table of further intervals: order, low, high (um), and kind, note if wanted
+    contamination_image = string(default=None)  # Rate, rateints or calints file of the observation, best with its background subtracted, in which contaminants are looked for; what they spoil is left out of the fit
     min_signal = float(min=0, default=5.0)  # Least ratio of mean flux to its error; below it a point says nothing on a scale of per cents
     fit_sigma = float(min=1, default=4.0)  # Threshold of the fit's rejection of outliers, in units of the noise
     fit_maxiters = integer(min=0, default=10)  # Most rounds of rejection
@@ -147,6 +149,8 @@ class SossRatioStep(SossStep):
         for line in product.summary_lines(orders):
             log.info("%s", line)
         paths = [item for item in items if isinstance(item, str | Path)]
+        if self.contamination_image:
+            paths.append(self.make_input_path(self.contamination_image))
         self.protect(star.found.path)
         result = SossRatioModel()
         product.fill(result, spectra, star, orders, self.photom_file)
@@ -184,7 +188,8 @@ class SossRatioStep(SossStep):
 
     def _orders(self, spectra: ObservationSpectra, star: product.StarModel) -> list[Any]:
         """Derive the ratio of each order, make sure of the unit, and fit."""
-        options = {order: self._options(order, star) for order in spectra.orders}
+        table = self._intervals(spectra)
+        options = {order: self._options(order, star, table) for order in spectra.orders}
         means = mean_spectra(spectra, self.sigma, self.maxiters)
         derived = [
             derive_order(order, mean, star.spectrum, options[order])
@@ -203,8 +208,23 @@ class SossRatioStep(SossStep):
             log.warning("The typical ratio is %.3g; is this the right star and model?", ratio)
         return [fit_order(one, options[one.order].fit) for one in derived]
 
-    def _options(self, order: int, star: product.StarModel) -> RatioOptions:
-        table = read_intervals(self.make_input_path(self.mask_table)) if self.mask_table else []
+    def _intervals(self, spectra: ObservationSpectra) -> list[tuple[str, Interval]]:
+        """List the intervals of the user's table, and those of the contaminants of an image."""
+        found = read_intervals(self.make_input_path(self.mask_table)) if self.mask_table else []
+        if self.contamination_image:
+            from soss_photcal_steps.contamination.spoiled import spoiled_intervals
+
+            path = self.make_input_path(self.contamination_image)
+            self.check_file(path)
+            spoiled, notes = spoiled_intervals(path, spectra.info.pwcpos)
+            for note in notes:
+                log.info("%s", note)
+            found += [("contamination", one) for one in spoiled]
+        return found
+
+    def _options(
+        self, order: int, star: product.StarModel, table: Sequence[tuple[str, Interval]]
+    ) -> RatioOptions:
         kinds: dict[str, list[Interval]] = {"user": [], "contamination": []}
         for kind, interval in table:
             kinds[kind].append(interval)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from astropy.io import fits
+from scale_products import content
 
+from soss_photcal_steps.cli import main
 from soss_photcal_steps.simulate.calspec import write_model
 from soss_photcal_steps.simulate.campaign import report_campaign
 from soss_photcal_steps.simulate.references import write_references
@@ -80,3 +82,19 @@ def parameters():
         "steps.soss_photom_combine.orders": "1,",
     }
     return [f"--set={name}={value}" for name, value in values.items()]
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory):
+    """Give a place for the products of one worker, which several tests compare with."""
+    return tmp_path_factory.mktemp("reference") / "out"
+
+
+@pytest.fixture
+def one_worker(reference, spectra, parameters, capsys):
+    """Give the products of one worker."""
+    if not reference.exists():
+        arguments = ["run", "asn.json", "--workers=1", f"--output-dir={reference}", *parameters]
+        assert main(arguments) == 0
+        assert "3 observation(s), 1 worker(s)" in capsys.readouterr().err
+    return content(reference)

@@ -23,15 +23,16 @@ def test_a_second_run_is_refused_and_a_dead_one_is_no_hindrance(tmp_path):
         [sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout.readline() == "locked\n"
-        with pytest.raises(SossInputError, match=f"process {process.pid} on"), folder_lock(tmp_path):
+        with (
+            pytest.raises(SossInputError, match=f"process {process.pid} on"),
+            folder_lock(tmp_path),
+        ):
             pass
         process.kill()
     assert (tmp_path / LOCK_FILE).read_text().startswith("process")
-    with folder_lock(tmp_path), pytest.raises(SossInputError, match="Another run is at work"):
+    for _ in range(2):
         with folder_lock(tmp_path):
             pass
-    with folder_lock(tmp_path):
-        pass
 
 
 def test_a_link_in_the_way_is_not_followed(tmp_path):

@@ -305,7 +305,8 @@ class DaskPool:
                 key = f"soss-photcal-{run}-{number}"
                 futures[self._client.submit(perform, task, key=key, pure=False)] = task
                 started(task)
-            for future in self._distributed.as_completed(list(futures)):
+            loop = self._client.loop
+            for future in self._distributed.as_completed(list(futures), loop=loop):
                 task = futures[future]
                 try:
                     outcome = future.result()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,14 @@ def one_worker(reference, spectra, parameters, capsys):
         assert main(arguments) == 0
         assert "3 observation(s), 1 worker(s)" in capsys.readouterr().err
     return content(reference)
+
+
+@pytest.fixture(autouse=True)
+def _interrupts():
+    """Let processes be interrupted, also where the tests run in the background of a shell.
+
+    A shell has such a process ignore interrupts, and all that it starts inherit that.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratio.standards import Standard, load_standards, normalise_name
+from soss_photcal_steps.ratio.standards import (
+    KnownObservation,
+    Standard,
+    load_standards,
+    normalise_name,
+)
 
 TABLE = load_standards()
 
@@ -233,7 +238,7 @@ def test_a_user_s_observation_takes_the_place_of_the_known_one(tmp_path):
     assert [(one.low, one.high) for one in star.observation(6606, 42).contamination] == [
         (1.49, 1.51)
     ]
-    assert star.observation(9999, 1) is not None
+    assert star.observation(9999, 1) == KnownObservation(9999, 1)
     assert star.observation(6606, 24) == TABLE.by_name("P330E").observation(6606, 24)
     assert len(star.observations) == 4
 

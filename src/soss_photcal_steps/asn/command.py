@@ -118,6 +118,7 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
 def _build(options: argparse.Namespace) -> tuple[int, str]:
     from soss_photcal_steps.asn.choose import ChooseOptions, choose_files
     from soss_photcal_steps.files import atomic_path
+    from soss_photcal_steps.level3 import short_number
     from soss_photcal_steps.ratio.standards import load_standards
 
     output = Path(options.output)
@@ -139,8 +140,8 @@ def _build(options: argparse.Namespace) -> tuple[int, str]:
         table,
         ChooseOptions(
             prefer=options.prefer,
-            programs=tuple(_number(text) for text in options.program),
-            exclude=tuple("/".join(map(_number, text.split("/"))) for text in options.exclude),
+            programs=tuple(map(short_number, options.program)),
+            exclude=tuple("/".join(map(short_number, text.split("/"))) for text in options.exclude),
             test_stars=tuple(options.test),
             only_listed=options.only_listed,
         ),
@@ -309,7 +310,3 @@ def _standard(record: FileRecord, exptype: str, table: Any, problems: list[str],
     if warning:
         problems.append(f"{label}: {warning}")
     return str(star.name)
-
-
-def _number(text: str) -> str:
-    return text.strip().lstrip("0") or text.strip()

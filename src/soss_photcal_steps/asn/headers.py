@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.level3 import EXPOSURE_CARDS, short_number
 from soss_photcal_steps.models import SossRatioModel, open_product
 
 __all__ = ["LEVELS", "FileRecord", "read_record"]
@@ -124,9 +125,9 @@ def read_record(path: str) -> FileRecord:
 
 
 _CARDS = (
-    "INSTRUME", "EXP_TYPE", "FILTER", "PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID",
-    "ACT_ID", "EXPOSURE", "EXSEGNUM", "TARGNAME", "TARGPROP", "TARG_RA", "TARG_DEC", "EXPSTART",
-    "PWCPOS", "BKGDTARG", "S_BKDSUB", "S_PHOTOM", "R_PHOTOM",
+    "INSTRUME", "EXP_TYPE", "FILTER", "PROGRAM", "OBSERVTN", *EXPOSURE_CARDS, "EXSEGNUM",
+    "TARGNAME", "TARGPROP", "TARG_RA", "TARG_DEC", "EXPSTART", "PWCPOS", "BKGDTARG", "S_BKDSUB",
+    "R_PHOTOM",
 )  # fmt: skip
 
 
@@ -142,7 +143,6 @@ def _fits_record(
     else:
         level = ending or "unknown"
     segment = values["EXSEGNUM"]
-    keys = ("VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
     targets = tuple(text for key in ("TARGNAME", "TARGPROP") if (text := _text(values[key])))
     return FileRecord(
         path=path,
@@ -151,9 +151,9 @@ def _fits_record(
         instrument=_text(values["INSTRUME"]).upper(),
         exp_type=_text(values["EXP_TYPE"]).upper(),
         filter=_text(values["FILTER"]).upper(),
-        program=_short(values["PROGRAM"]),
-        observation=_short(values["OBSERVTN"]),
-        exposure=tuple(_text(values[key]) for key in keys),
+        program=short_number(values["PROGRAM"]),
+        observation=short_number(values["OBSERVTN"]),
+        exposure=tuple(_text(values[key]) for key in EXPOSURE_CARDS),
         segment=segment if isinstance(segment, int) else 1,
         targets=targets,
         ra=_number(values["TARG_RA"]),
@@ -182,8 +182,8 @@ def _ratio_record(path: str) -> FileRecord:
             instrument="NIRISS",
             exp_type="NIS_SOSS",
             filter="CLEAR",
-            program=_short(get("observation", "program")),
-            observation=_short(get("observation", "observation")),
+            program=short_number(get("observation", "program")),
+            observation=short_number(get("observation", "observation")),
             targets=(_text(get("star", "name")),),
             mjd=_number(get("observation", "mjd_mid")),
             pwcpos=_number(get("observation", "pwcpos")),
@@ -193,11 +193,6 @@ def _ratio_record(path: str) -> FileRecord:
 
 def _text(value: Any) -> str:
     return "" if value is None else str(value).strip()
-
-
-def _short(value: Any) -> str:
-    text = _text(value)
-    return text.lstrip("0") or text
 
 
 def _number(value: Any) -> float | None:

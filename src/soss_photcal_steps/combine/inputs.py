@@ -9,11 +9,11 @@ from typing import Any
 
 from soss_photcal_steps.combine.curves import Curve, curve_from_ratio
 from soss_photcal_steps.combine.restrictions import Restriction, member_restrictions
-from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.level3 import read_product, short_number
 from soss_photcal_steps.models import SossRatioModel, open_product
 from soss_photcal_steps.ratio.order import Mask, OrderRatio
 from soss_photcal_steps.ratio.standards import StandardsTable
-from soss_photcal_steps.strangers import read_json
 
 __all__ = [
     "ListedProduct",
@@ -78,11 +78,6 @@ def _get(model: SossRatioModel, group: str, name: str) -> Any:
     return None if node is None else getattr(node, name, None)
 
 
-def _short(number: Any) -> str:
-    text = str(number).strip() if number is not None else "?"
-    return text.lstrip("0") or text
-
-
 @dataclass(frozen=True)
 class ListedProduct:
     """A member of an association of ratio products.
@@ -139,6 +134,7 @@ def read_ratio_product(
             raise SossInputError(f"{name} does not say which star it is of.")
         program = _get(model, "observation", "program")
         number = _get(model, "observation", "observation")
+        observation = "/".join(short_number(one) or "?" for one in (program, number))
         known = table.by_name(star)
         entry = known.observation(program, number) if known else None
         if role is None:
@@ -148,7 +144,7 @@ def read_ratio_product(
             path=path,
             star=star,
             kind=_get(model, "star", "kind") or (known.kind if known else "A"),
-            observation=f"{_short(program)}/{_short(number)}",
+            observation=observation,
             role=role,
             orders=model.order_ratios(),
             n_frames=int(_get(model, "observation", "n_frames") or 1),
@@ -163,9 +159,7 @@ def read_ratio_product(
                 "width": _get(model, "extraction", "width"),
                 "pwcpos": _get(model, "observation", "pwcpos"),
             },
-            restrictions=tuple(
-                member_restrictions(restrictions, name, f"{_short(program)}/{_short(number)}")
-            ),
+            restrictions=tuple(member_restrictions(restrictions, name, observation)),
         )
     finally:
         if path:
@@ -195,32 +189,18 @@ def read_combine_association(
     SossInputError
         If it is not such an association.
     """
-    try:
-        content = read_json(path)
-        products = content["products"]
-        if len(products) != 1:
-            raise SossInputError(f"{path} has {len(products)} products; one is needed.")
-        name = str(products[0].get("name") or os.path.splitext(os.path.basename(path))[0])
-        listed = [member for member in products[0]["members"] if not member.get("excluded")]
-        members = [(one["expname"], one.get("exptype", "science")) for one in listed]
-        if not all(isinstance(one, str) for member in members for one in member):
-            raise ValueError("expname and exptype of each member must be text")
-        if os.path.basename(name) != name:
-            raise ValueError(f"the product has the name {name!r}; no path is wanted")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        if isinstance(error, SossInputError):
-            raise
-        raise SossInputError(f"{path} is not a readable association: {reason(error)}.") from error
-    folder = os.path.dirname(os.fspath(path))
-    chosen = [
-        ListedProduct(
-            os.path.join(folder, one["expname"]),
-            "stability" if kind.lower() == "stability" else None,
-            one.get("restrictions"),
-        )
-        for one, (_, kind) in zip(listed, members, strict=True)
-        if kind.lower() in _MEMBERS
-    ]
+    name, members = read_product(path)
+    chosen = []
+    for number, member in enumerate(members, 1):
+        file, kind = member.get("expname"), member.get("exptype", "science")
+        if not isinstance(file, str) or not isinstance(kind, str):
+            raise SossInputError(
+                f"Member {number} of {path} must have text for expname and exptype."
+            )
+        if kind.lower() in _MEMBERS:
+            role = "stability" if kind.lower() == "stability" else None
+            place = os.path.join(os.path.dirname(os.fspath(path)), file)
+            chosen.append(ListedProduct(place, role, member.get("restrictions")))
     if not chosen:
         raise SossInputError(f"{path} has no members of the type science or stability.")
     return chosen, name

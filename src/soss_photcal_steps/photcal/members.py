@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from astropy.io import fits
 from soss_photcal_steps.combine.restrictions import member_restrictions
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.level3 import read_product, short_number
 
 __all__ = [
     "MEMBER_TYPES",
@@ -134,25 +134,10 @@ def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, 
         a file comes twice.
     """
     label = os.path.basename(path)
-    try:
-        with open(path, encoding="utf-8") as stream:
-            content = json.load(stream)
-        products = content["products"]
-        if len(products) != 1:
-            raise SossInputError(f"{label} has {len(products)} products; one is needed.")
-        name = str(products[0].get("name") or os.path.splitext(label)[0])
-        members = [dict(member) for member in products[0]["members"]]
-    except SossInputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise SossInputError(f"{path} is not a readable association: {error}.") from error
-    if os.path.basename(name) != name or name in ("", ".", ".."):
-        raise SossInputError(f"The product of {label} has the name {name!r}; no path is wanted.")
+    name, members = read_product(path)
     folder = os.path.dirname(os.path.abspath(path))
     seen: set[str] = set()
     for number, member in enumerate(members, 1):
-        if member.get("excluded"):
-            continue
         file = member.get("expname")
         kind = str(member.get("exptype", "science")).lower()
         if not isinstance(file, str) or not file.strip():
@@ -169,7 +154,6 @@ def read_association(path: str | os.PathLike[str]) -> tuple[str, list[dict[str, 
         member.update(expname=os.path.join(folder, file), exptype=kind)
         member_restrictions(member.get("restrictions"), file)
         _check_model(member, file, folder)
-    members = [member for member in members if not member.get("excluded")]
     if not any(member["exptype"] in ("science", "stability") for member in members):
         raise SossInputError(f"{label} has no member of the type science or stability.")
     return name, members
@@ -191,11 +175,6 @@ def _check_model(member: dict[str, Any], file: str, folder: str) -> None:
     beside = os.path.join(folder, model)
     if os.path.isfile(beside):
         member["model"] = beside
-
-
-def _short(value: Any) -> str:
-    text = str(value if value is not None else "").strip()
-    return text.lstrip("0") or text
 
 
 def _identify(member: dict[str, Any]) -> Member:
@@ -224,7 +203,8 @@ def _identify(member: dict[str, Any]) -> Member:
         raise SossInputError(f"{path} holds neither rates nor extracted spectra.")
     segment, start = header.get("EXSEGNUM", 1), header.get("EXPSTART")
     return Member(
-        path, exptype, kind, _short(header.get("PROGRAM")), _short(header.get("OBSERVTN")),
+        path, exptype, kind,
+        short_number(header.get("PROGRAM")), short_number(header.get("OBSERVTN")),
         str(header.get("TARGNAME") or header.get("TARGPROP") or ""),
         segment if isinstance(segment, int) else 1,
         float(start) if isinstance(start, int | float) else None, wanted, limits, model,

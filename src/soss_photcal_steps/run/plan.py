@@ -11,6 +11,7 @@ from typing import Any
 from astropy.io import fits
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.level3 import EXPOSURE_CARDS
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
 from soss_photcal_steps.photcal.spec2_input import product_root, spectra_name
 from soss_photcal_steps.run.limits import memory_needed
@@ -20,8 +21,6 @@ __all__ = ["UNTIL", "Plan", "Unit", "make_plan"]
 #: How far a run goes.
 UNTIL = ("spectra", "ratios", "photom")
 _LISTS = (".txt", ".lst", ".list")
-# Header cards that tell exposures of one observation apart.
-_EXPOSURE = ("VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,7 @@ def _exposures(one: Observation) -> list[Unit]:
         if header.get("FILTER") != "CLEAR" or header.get("SUBARRAY") == "FULL":
             kind = "cal"
         # A file without these cards is an exposure by itself.
-        known = tuple(header.get(card) for card in _EXPOSURE)
+        known = tuple(header.get(card) for card in EXPOSURE_CARDS)
         own = path if all(value is None for value in known) else header.get("FILTER")
         groups.setdefault((kind, os.path.dirname(path), *known, own), []).append(path)
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -367,15 +368,19 @@ def pastasoss_positions(reference: Any, pwcpos: float) -> dict[int, np.ndarray]:
     import asdf
     from stdatamodels.jwst.datamodels import PastasossModel
 
-    name = reference if isinstance(reference, str | os.PathLike) else reference.meta.filename
-    if isinstance(reference, str | os.PathLike):
+    is_path = isinstance(reference, str | os.PathLike)
+    name = reference if is_path else reference.meta.filename
+    if is_path:
         check_asdf(reference, "pastasoss reference")
     try:
-        if isinstance(reference, str | os.PathLike):
-            # The arrays have checksums, which the data model does not look at.
-            with asdf.open(reference, lazy_load=False, memmap=False, validate_checksums=True):
-                pass
-        with PastasossModel(reference) as model:
+        with ExitStack() as stack:
+            content = reference
+            if is_path:
+                # The arrays have checksums, which the data model does not look at by itself.
+                content = stack.enter_context(
+                    asdf.open(reference, lazy_load=False, memmap=False, validate_checksums=True)
+                )
+            model = stack.enter_context(PastasossModel(content))
             commanded = float(model.meta.pwcpos_cmd)
             return {
                 int(trace.spectral_order): rotate_trace(

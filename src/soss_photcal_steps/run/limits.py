@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from soss_photcal_steps.errors import SossInputError
 
 __all__ = [
     "available_memory",
+    "changed_environment",
     "limit_memory",
     "memory_needed",
     "one_thread",
@@ -209,8 +210,26 @@ def one_thread() -> Iterator[None]:
     None
         While the environment is set.
     """
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    with changed_environment(dict.fromkeys(_THREADS, "1")):
+        yield
+
+
+@contextmanager
+def changed_environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment for a while.
+
+    Parameters
+    ----------
+    values : mapping of str to str
+        Name to value.
+
+    Yields
+    ------
+    None
+        While they are set.
+    """
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
         yield
     finally:

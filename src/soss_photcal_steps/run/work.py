@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soss_photcal_steps.errors import SossInputError, reason
-from soss_photcal_steps.run.limits import peak_memory, reset_peak
+from soss_photcal_steps.run.limits import changed_environment, peak_memory, reset_peak
 from soss_photcal_steps.run.plan import Unit
 
 __all__ = [
@@ -268,20 +268,11 @@ def _do(task: Task, worker: str) -> tuple[str, tuple[str, ...], Any]:
 @contextlib.contextmanager
 def _as_the_user(settings: Settings) -> Iterator[None]:
     """Give the process the environment and the folder of whoever started the run."""
-    before = {name: os.environ.get(name) for name in settings.environment}
-    os.environ.update(settings.environment)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(changed_environment(settings.environment))
         if os.path.isdir(settings.working_directory):
-            with contextlib.chdir(settings.working_directory):
-                yield
-        else:
-            yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+            stack.enter_context(contextlib.chdir(settings.working_directory))
+        yield
 
 
 @contextlib.contextmanager

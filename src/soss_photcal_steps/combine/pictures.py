@@ -30,15 +30,14 @@ def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, F
     dict of str to Figure
         By the ending of the file's name.
     """
-    from soss_photcal_steps.photom.scale import photmj_unit
     from soss_photcal_steps.photom.table import read_photom
     from soss_photcal_steps.report.combination_figure import combination_figure, influence_figure
     from soss_photcal_steps.report.response_figure import response_figure
+    from soss_photcal_steps.report.results import order_responses
 
-    before, after = read_photom(old).rows, read_photom(new).rows
-    unit = f"{photmj_unit(after) or 'flux'}/(DN/s)"
     drawn = {}
-    for entry in plain_orders(model):
+    entries = plain_orders(model)
+    for entry in entries:
         order, curves = int(entry["order"]), entry["curves"]
         x = np.array(entry["wavelength"])
         stat, sys = np.array(entry["stat_error"]), np.array(entry["sys_error"])
@@ -64,23 +63,11 @@ def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, F
                 np.hypot(stat, sys),
                 f"Order {order}: influence of each star",
             )
-        for one, other in zip(before, after, strict=True):
-            if other.order != order or other.filter.strip() != "CLEAR":
-                continue
-            # Beyond nelem there is padding.
-            grid = other.wavelength[: other.nelem]
-            drawn[f"sosscorr-response{order}"] = response_figure(
-                grid,
-                one.photmj
-                / other.photmj
-                * np.interp(grid, one.wavelength[: one.nelem], one.relresponse[: one.nelem]),
-                other.relresponse[: other.nelem],
-                np.hypot(
-                    other.reluncertainty[: other.nelem],
-                    other.uncertainty / other.photmj * other.relresponse[: other.nelem],
-                ),
-                tuple(entry["valid_range"]),
-                f"Order {order}: {os.path.basename(old)} and {os.path.basename(new)}",
-                f"in {other.photmj:.4g} {unit}",
-            )
+    ranges = {int(entry["order"]): tuple(entry["valid_range"]) for entry in entries}
+    for one in order_responses(read_photom(old).rows, read_photom(new).rows, ranges):
+        drawn[f"sosscorr-response{one.order}"] = response_figure(
+            one.wavelength, one.old, one.new, one.new_error, one.measured,
+            f"Order {one.order}: {os.path.basename(old)} and {os.path.basename(new)}",
+            f"in {one.unit}",
+        )  # fmt: skip
     return drawn

@@ -294,10 +294,13 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         failures: Sequence[tuple[str, str]],
     ) -> None:
         """Try the new file on the test stars, and write the report."""
+        if not self.report and not self._tests:
+            return
         step = self.soss_photom_combine
         table = load_standards(step.standards)
+        products = [read_ratio_product(one, table) for one in ratios]
         try:
-            old = find_photom([read_ratio_product(one, table) for one in ratios], step.photom)
+            old = find_photom(products, step.photom)
         except SossInputError:
             old = None
         photom = os.path.join(folder, result.photom.new_file)
@@ -309,7 +312,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         path = os.path.join(folder, f"{name}_report.html")
         correction = os.path.join(folder, result.meta.filename)
         make_report(
-            path, correction, ratios, old, photom, table, failures, tests=tests, untested=untested
+            path, correction, products, old, photom, failures, tests=tests, untested=untested
         )
         log.info("Report: %s", path)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import soss_photcal_steps
-from soss_photcal_steps.combine.inputs import RatioProduct, make_curves, read_ratio_product
+from soss_photcal_steps.combine.inputs import RatioProduct, make_curves
 from soss_photcal_steps.combine.time import fit_trend, visits_from_curves
 from soss_photcal_steps.combine.trends import as_record, describe_trend, stability_visits
 from soss_photcal_steps.models import (
@@ -22,12 +22,10 @@ from soss_photcal_steps.models import (
     plain_orders,
 )
 from soss_photcal_steps.photom.check import check_photom
-from soss_photcal_steps.photom.scale import photmj_unit
 from soss_photcal_steps.photom.table import read_photom
 from soss_photcal_steps.photom.validate_files import ValidationOutcome
 from soss_photcal_steps.provenance import META_NAME, plain
 from soss_photcal_steps.ratio.lines import hydrogen_lines
-from soss_photcal_steps.ratio.standards import StandardsTable
 from soss_photcal_steps.report.content import Flag, ObservationPart, Part, Record, ReportData
 from soss_photcal_steps.report.flags import (
     flag_missing,
@@ -43,7 +41,7 @@ from soss_photcal_steps.report.observations import (
     spectra_part,
 )
 from soss_photcal_steps.report.outcome import response_part, trend_part, validation_part
-from soss_photcal_steps.report.results import OrderResponse, order_result
+from soss_photcal_steps.report.results import order_responses, order_result
 from soss_photcal_steps.report.sections import (
     budget_part,
     combination_part,
@@ -59,10 +57,9 @@ __all__ = ["make_report"]
 def make_report(
     path: str,
     correction: str,
-    ratios: Sequence[str],
+    products: Sequence[RatioProduct],
     old_photom: str | None,
     new_photom: str,
-    table: StandardsTable,
     failures: Sequence[tuple[str, str]] = (),
     tests: Sequence[ValidationOutcome] = (),
     untested: Sequence[str] = (),
@@ -75,14 +72,12 @@ def make_report(
         The HTML file.
     correction : str
         The `SossPhotomCorrectionModel`.
-    ratios : sequence of str
+    products : sequence of RatioProduct
         The ratio products that went in.
     old_photom : str or None
         The photom file that they were measured through, if it is at hand.
     new_photom : str
         The new photom file.
-    table : StandardsTable
-        The standard stars.
     failures : sequence of (str, str)
         Observations or files that failed, and why.
     tests : sequence of ValidationOutcome, optional
@@ -107,7 +102,6 @@ def make_report(
         verdict = str(model.photom.verdict)
         notes = [str(note) for note in model.notes or ()]
         record = _record(model)
-    products = [read_ratio_product(one, table) for one in ratios]
     observations = [_observation(one, Path(path).parent) for one in products]
     observations += [
         ObservationPart(name, "unknown", "failed", reason) for name, reason in failures
@@ -129,7 +123,11 @@ def make_report(
         ),
         combination=combination_part(results),
         influence=influence_part(results),
-        response=None if old_photom is None else _responses(old_photom, new_photom, ranges),
+        response=None
+        if old_photom is None
+        else response_part(
+            order_responses(read_photom(old_photom).rows, read_photom(new_photom).rows, ranges)
+        ),
         joins=joins_part(results),
         budget=budget_part(results),
         trend=trend_part(series) if series else None,
@@ -200,34 +198,6 @@ def _observation(one: RatioProduct, folder: Path) -> ObservationPart:
         spectra=spectra_part(orders, one.observation, one.star),
         fits=fits_part(orders, one.observation, one.star, lines),
     )
-
-
-def _responses(old: str, new: str, ranges: dict[int, Any]) -> Part:
-    before, after = read_photom(old).rows, read_photom(new).rows
-    unit = photmj_unit(after) or "flux"
-    responses = []
-    for one, other in zip(before, after, strict=True):
-        if other.order not in ranges or other.filter.strip() != "CLEAR":
-            continue
-        # Beyond nelem there is padding.
-        n, m = int(one.nelem), int(other.nelem)
-        grid = other.wavelength[:m]
-        scale = one.photmj / other.photmj
-        responses.append(
-            OrderResponse(
-                int(other.order),
-                grid,
-                scale * np.interp(grid, one.wavelength[:n], one.relresponse[:n]),
-                other.relresponse[:m],
-                np.hypot(
-                    other.reluncertainty[:m],
-                    other.uncertainty / other.photmj * other.relresponse[:m],
-                ),
-                ranges[other.order],
-                f"{other.photmj:.4g} {unit}/(DN/s)",
-            )
-        )
-    return response_part(responses)
 
 
 def _trends(products: Sequence[RatioProduct]) -> list[TrendSeries]:

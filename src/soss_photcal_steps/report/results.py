@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-__all__ = ["JoinMark", "KindDifference", "OrderResponse", "OrderResult", "order_result"]
+from soss_photcal_steps.photom.scale import photmj_unit
+
+if TYPE_CHECKING:
+    from soss_photcal_steps.photom.table import PhotomRow
+
+__all__ = [
+    "JoinMark",
+    "KindDifference",
+    "OrderResponse",
+    "OrderResult",
+    "order_responses",
+    "order_result",
+]
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,45 @@ class OrderResponse:
     new_error: np.ndarray
     measured: tuple[float, float] | None = None
     unit: str = ""
+
+
+def order_responses(
+    before: Sequence[PhotomRow], after: Sequence[PhotomRow], ranges: Mapping[int, Any]
+) -> list[OrderResponse]:
+    """Take the old and the new responses of the orders that were derived.
+
+    Parameters
+    ----------
+    before, after : sequence of PhotomRow
+        Rows of the old and the new photom file, in the same order.
+    ranges : mapping of int to (float, float)
+        Measured range of each order that was derived, um.
+
+    Returns
+    -------
+    list of OrderResponse
+        Both in the scalar conversion of the new file, with the errors of both its columns.
+    """
+    unit = photmj_unit(after) or "flux"
+    responses = []
+    for one, other in zip(before, after, strict=True):
+        if other.order not in ranges or other.filter.strip() != "CLEAR":
+            continue
+        # Beyond nelem there is padding.
+        grid, new = other.wavelength[other.used], other.relresponse[other.used]
+        old = np.interp(grid, one.wavelength[one.used], one.relresponse[one.used])
+        responses.append(
+            OrderResponse(
+                int(other.order),
+                grid,
+                one.photmj / other.photmj * old,
+                new,
+                np.hypot(other.reluncertainty[other.used], other.uncertainty / other.photmj * new),
+                tuple(ranges[other.order]),
+                f"{other.photmj:.4g} {unit}/(DN/s)",
+            )
+        )
+    return responses
 
 
 def order_result(entry: Mapping[str, Any]) -> OrderResult:

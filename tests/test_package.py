@@ -11,12 +11,16 @@ import soss_photcal_steps
 from soss_photcal_steps.integration import SCHEMA_URI_PREFIX, get_resource_mappings
 
 
-def test_import_is_light():
-    """Importing the package, as every strun does, loads none of the heavy packages."""
-    code = (
-        "import sys, soss_photcal_steps; soss_photcal_steps.get_steps(); "
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
-    )
+@pytest.mark.parametrize(
+    "what",
+    [
+        "import soss_photcal_steps; soss_photcal_steps.get_steps()",
+        "from soss_photcal_steps import cli; cli._parser()",
+    ],
+)
+def test_import_is_light(what):
+    """Importing the package, as every strun does, or its command loads no heavy package."""
+    code = f"import sys; {what}; print(*sorted({{name.partition('.')[0] for name in sys.modules}}))"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

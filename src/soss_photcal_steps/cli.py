@@ -20,7 +20,7 @@ _COMMANDS = {
     "validate": "photom.validate_command",
     "contamination": "contamination.command",
     "asn": "asn.command",
-    "simulate": "simulate.command",
+    "simulate": "simulate_command",
     "run": "run.command",
 }
 

@@ -1,6 +1,7 @@
 """The sub-command ``soss-photcal simulate``.
 
-Only the parser is made at import; what reads files is loaded when the command runs.
+Only the parser is made at import; what does the work is loaded when the command runs.  So it stands
+beside the package `simulate`, which loads its algorithms.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ what is compared is run in turn.  ``python benchmarks/table.py --quick`` takes s
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -15,12 +14,13 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 _STRUN = os.path.join(sysconfig.get_path("scripts"), "strun")
 _COMMAND = os.path.join(sysconfig.get_path("scripts"), "soss-photcal")
@@ -51,21 +51,30 @@ def _environment() -> dict[str, str]:
     return plain | {"STPIPE_DISABLE_CRDS_STEPPARS": "true", "OPENBLAS_NUM_THREADS": "1"}
 
 
+# A process inherits the peak memory of the one that started it, until its own is larger.  So a
+# small one stands between, which has nothing loaded, and tells what its only child took.
+_LAUNCHER = (
+    "import resource, subprocess, sys, time\n"
+    "start = time.perf_counter()\n"
+    "status = subprocess.call(sys.argv[1:])\n"
+    "wall = time.perf_counter() - start\n"
+    "took = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+    "print('TOOK', wall, took.ru_utime + took.ru_stime, took.ru_maxrss / 1024, file=sys.stderr)\n"
+    "sys.exit(status)\n"
+)
+
+
 def _once(command: Sequence[str], folder: Path) -> tuple[float, float, float]:
     """Run a command; give wall time, CPU time (s) and peak memory (MB)."""
-    start = time.perf_counter()
-    with (folder / "output.txt").open("wb") as output:
-        child = subprocess.Popen(
-            command, cwd=folder, env=_environment(), stdout=output, stderr=subprocess.STDOUT
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-        # The process is gone; nothing is left to wait for.
-        child.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - start
-    if status:
-        text = (folder / "output.txt").read_text(errors="replace")
-        raise SystemExit(f"{' '.join(command)} failed:\n{text[-3000:]}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
+        cwd=folder, env=_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    line = next(line for line in reversed(done.stderr.splitlines()) if line.startswith("TOOK "))
+    wall, cpu, peak = map(float, line.split()[1:])
+    return wall, cpu, peak
 
 
 def _in_turn(
@@ -90,34 +99,24 @@ def _spectra(folder: Path, nints: int, photom: Path) -> tuple[list[str], Path]:
     """Simulate the spectra of a standard, in segments; give them and the star's model."""
     from dataclasses import replace
 
-    from astropy.io import fits
+    from campaign_files import write_observation
 
-    from soss_photcal_steps.simulate.calspec import write_model
     from soss_photcal_steps.simulate.campaign import report_campaign
-    from soss_photcal_steps.simulate.spectra import simulate_spectra
-    from soss_photcal_steps.simulate.spectrafile import write_spectra
 
     plan = report_campaign(0).observations[0]
-    segments = max(1, round(nints / 219))
-    plan = replace(plan, nints=nints, segments=segments)
+    plan = replace(plan, nints=nints, segments=max(1, round(nints / 219)))
     place = folder / f"spectra{nints}"
     place.mkdir()
-    model = place / f"{plan.star.calspec}_mod_sim.fits"
-    write_model(plan.star, model)
-    paths = [str(path) for path in write_spectra(simulate_spectra(plan), place)]
-    for path in paths:
-        fits.setval(path, "R_PHOTOM", value=f"crds://{photom.name}")
-    return paths, model
+    return write_observation(plan, place, photom)
 
 
 def _ratio_command(paths: Sequence[str], model: Path, photom: Path) -> list[str]:
     """Give the command of the ratio step; several segments come as an association."""
     given = paths[0]
     if len(paths) > 1:
-        members = [{"expname": path, "exptype": "science"} for path in paths]
-        place = Path(given).with_name("segments_asn.json")
-        place.write_text(json.dumps({"products": [{"name": "series", "members": members}]}))
-        given = str(place)
+        from campaign_files import write_list
+
+        given = str(write_list(Path(given).with_name("segments_asn.json"), paths, "series"))
     return [_STRUN, "soss_ratio", given, f"--model={model}", f"--photom_file={photom}"]
 
 
@@ -163,32 +162,15 @@ def _ratios(folder: Path, photom: Path, count: int) -> Path:
     """Make ratio products: the 33 of the report, then visits made of them; give the list."""
     import asdf
     import numpy as np
-    from astropy.io import fits
+    from campaign_files import make_ratios, write_list
 
-    from soss_photcal_steps.ratio.ratio_step import SossRatioStep
-    from soss_photcal_steps.simulate.calspec import write_model
     from soss_photcal_steps.simulate.campaign import report_campaign
-    from soss_photcal_steps.simulate.spectra import simulate_spectra
-    from soss_photcal_steps.simulate.spectrafile import write_spectra
 
     place = folder / "ratios"
-    made = sorted(place.glob("*_sossratio.asdf")) if place.exists() else []
-    if not made:
+    if not place.exists():
         place.mkdir()
-        for plan in report_campaign(0, max_nints=4).observations:
-            if plan.star is None:
-                continue
-            model = place / f"{plan.star.calspec}_mod_sim.fits"
-            if not model.exists():
-                write_model(plan.star, model)
-            paths = [str(path) for path in write_spectra(simulate_spectra(plan), place)]
-            for path in paths:
-                fits.setval(path, "R_PHOTOM", value=f"crds://{photom.name}")
-            SossRatioStep.call(
-                paths, model=str(model), photom_file=str(photom), save_results=True,
-                output_dir=str(place),
-            ).close()  # fmt: skip
-        made = sorted(place.glob("*_sossratio.asdf"))
+        make_ratios(report_campaign(0, max_nints=4), place, photom)
+    made = sorted(place.glob("*_sossratio.asdf"))
     rng = np.random.default_rng(0)
     names = [str(path) for path in made[:count]]
     more = folder / "visits"
@@ -204,10 +186,7 @@ def _ratios(folder: Path, photom: Path, count: int) -> Path:
                     order["fit"] = np.array(order["fit"]) * (1 + rng.normal(0, 0.002))
                 asdf.AsdfFile(tree).write_to(path)
         names.append(str(path))
-    members = [{"expname": name, "exptype": "science"} for name in names]
-    listed = folder / f"combine{count}_asn.json"
-    listed.write_text(json.dumps({"products": [{"name": "campaign", "members": members}]}))
-    return listed
+    return write_list(folder / f"combine{count}_asn.json", names, "campaign")
 
 
 def measure_combine(

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from campaign_files import make_ratios, write_list
 
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.errors import SossInputError
@@ -20,38 +21,11 @@ from soss_photcal_steps.models import (
     plain_orders,
 )
 from soss_photcal_steps.photom.table import read_photom
-from soss_photcal_steps.ratio.ratio_step import SossRatioStep
 from soss_photcal_steps.simulate import instrument
-from soss_photcal_steps.simulate.calspec import write_model
 from soss_photcal_steps.simulate.campaign import report_campaign
 from soss_photcal_steps.simulate.references import write_references
-from soss_photcal_steps.simulate.spectra import simulate_spectra
-from soss_photcal_steps.simulate.spectrafile import write_spectra
 
 STRUN = Path(sys.executable).with_name("strun")
-
-
-def make_ratios(campaign, folder, photom):
-    """Make the ratio products of a campaign; give their names."""
-    names = []
-    for plan in campaign.observations:
-        if plan.star is None:
-            continue
-        model = folder / f"{plan.star.calspec}_mod_sim.fits"
-        if not model.exists():
-            write_model(plan.star, model)
-        spectra = [str(path) for path in write_spectra(simulate_spectra(plan), folder)]
-        for path in spectra:
-            fits.setval(path, "R_PHOTOM", value=f"crds://{Path(photom).name}")
-        with SossRatioStep.call(
-            spectra, model=str(model), photom_file=str(photom), save_results=True,
-            output_dir=str(folder),
-        ) as product:  # fmt: skip
-            names.append(product.meta.filename)
-    members = [{"expname": name, "exptype": "science"} for name in names]
-    association = {"products": [{"name": "campaign", "members": members}]}
-    (folder / "asn.json").write_text(json.dumps(association))
-    return names
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +34,9 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     photom = shutil.copy(write_references(folder / "references")["photom"], folder)
     campaign = report_campaign(3, stability=2, max_nints=4, grey_scatter=0.003, shape_scatter=0.001)
-    return folder, Path(photom).name, make_ratios(campaign, folder, photom)
+    names = make_ratios(campaign, folder, photom)
+    write_list(folder / "asn.json", names, "campaign")
+    return folder, Path(photom).name, names
 
 
 @pytest.fixture
@@ -328,7 +304,11 @@ def test_the_trend_of_the_visits_goes_into_the_file(tmp_path):
         1, stability=6, max_nints=4, grey_scatter=0, shape_scatter=0, loss_per_year=0.03
     )
     few = [one for one in campaign.observations if one.star.calspec in ("bd60d1753", "p330e")]
-    make_ratios(dataclasses.replace(campaign, observations=tuple(few)), tmp_path, photom)
+    write_list(
+        tmp_path / "asn.json",
+        make_ratios(dataclasses.replace(campaign, observations=tuple(few)), tmp_path, photom),
+        "campaign",
+    )
     with combine(tmp_path, Path(photom).name, orders=[1], time_tables=True) as model:
         trend = model.trends.instance["1"]
     assert trend["kind"] == "linear"

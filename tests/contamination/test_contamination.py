@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaign_files import write_observation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,10 +31,7 @@ from soss_photcal_steps.ratio.intervals import read_intervals
 from soss_photcal_steps.ratio.order import Mask
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
 from soss_photcal_steps.simulate import SceneParams, make_exposure, make_library
-from soss_photcal_steps.simulate.calspec import write_model
 from soss_photcal_steps.simulate.campaign import report_campaign
-from soss_photcal_steps.simulate.spectra import simulate_spectra
-from soss_photcal_steps.simulate.spectrafile import write_spectra
 from soss_photcal_steps.simulate.write import write_rateints
 from soss_photcal_steps.trace import trace_positions, wavelengths
 
@@ -192,9 +190,7 @@ def test_the_ratio_step_leaves_out_what_the_image_shows(tmp_path, scene):
     plan = dataclasses.replace(report_campaign(0, max_nints=2).observations[0], pwcpos=PWCPOS)
     image = tmp_path / "jw01512001001_03102_00001_nis_rateints.fits"
     write_rateints(scene, image)
-    model = tmp_path / "star_mod.fits"
-    write_model(plan.star, model)
-    spectra = [str(path) for path in write_spectra(simulate_spectra(plan), tmp_path)]
+    spectra, model = write_observation(plan, tmp_path, "photom.fits")
     spoiled, _ = spoiled_intervals(image)
     with SossRatioStep.call(spectra, model=str(model), contamination_image=str(image)) as product:
         options = product.meta.soss_photcal.instance["soss_ratio"]["options"]

@@ -16,49 +16,23 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from campaign_files import THREE_STARS, write_three_stars
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product, plain_orders
 from soss_photcal_steps.photcal.photcal_pipeline import SossPhotcalPipeline
 from soss_photcal_steps.simulate import instrument
-from soss_photcal_steps.simulate.calspec import write_model
 from soss_photcal_steps.simulate.campaign import Campaign, report_campaign
-from soss_photcal_steps.simulate.references import write_references
-from soss_photcal_steps.simulate.spectra import simulate_spectra
-from soss_photcal_steps.simulate.spectrafile import write_spectra
 from soss_photcal_steps.simulate.writecampaign import write_campaign
 
 STRUN = Path(sys.executable).with_name("strun")
-STARS = {
-    "bd60d1753": "{name: BD+60 1753, kind: A, calspec: bd60d1753_mod_sim.fits}",
-    "p330e": "{name: GSPC P330-E, kind: solar, calspec: p330e_mod_sim.fits}",
-    "p177d": "{name: GSPC P177-D, kind: solar, calspec: p177d_mod_sim.fits}",
-}
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Write spectra of three stars, their models, and the photom file."""
     folder = tmp_path_factory.mktemp("made")
-    photom = shutil.copy(write_references(folder / "references")["photom"], folder)
-    shutil.rmtree(folder / "references")
-    campaign = report_campaign(0, stability=0, max_nints=2, grey_scatter=0, shape_scatter=0)
-    for plan in campaign.observations:
-        if plan.star.calspec in STARS and plan.program != 6606:
-            write_model(plan.star, folder / f"{plan.star.calspec}_mod_sim.fits")
-            for path in write_spectra(simulate_spectra(plan), folder):
-                fits.setval(path, "R_PHOTOM", value=f"crds://{Path(photom).name}")
-    (folder / "standards.yaml").write_text(
-        "stars:\n" + "".join(f"- {text}\n" for text in STARS.values())
-    )
-    members = [
-        {"expname": path.name, "exptype": "science"}
-        for path in sorted(folder.glob("*x1dints.fits"))
-    ]
-    assert len(members) == 3
-    content = {"products": [{"name": "trial", "members": members}]}
-    (folder / "asn.json").write_text(json.dumps(content))
-    return folder, Path(photom).name
+    return folder, write_three_stars(folder).name
 
 
 @pytest.fixture
@@ -178,7 +152,7 @@ def test_rates_go_through_the_whole_chain_under_strun(tmp_path):
     data = tmp_path / "data"
     write_campaign(Campaign("one", (alone,), 2), data)
     environment = json.loads((data / "campaign.json").read_text())["environment"]
-    (tmp_path / "standards.yaml").write_text(f"stars:\n- {STARS['p330e']}\n")
+    (tmp_path / "standards.yaml").write_text(f"stars:\n- {THREE_STARS['p330e']}\n")
     rate = next(data.glob("*_rateints.fits"))
     members = [{"expname": f"data/{rate.name}", "exptype": "science"}]
     (tmp_path / "asn.json").write_text(

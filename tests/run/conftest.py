@@ -1,26 +1,14 @@
 """Small campaigns that several processes work on."""
 
-import json
 import shutil
 import signal
-from pathlib import Path
 
 import pytest
-from astropy.io import fits
+from campaign_files import write_three_stars
 from scale_products import content
 
 from soss_photcal_steps.cli import main
-from soss_photcal_steps.simulate.calspec import write_model
-from soss_photcal_steps.simulate.campaign import report_campaign
-from soss_photcal_steps.simulate.references import write_references
-from soss_photcal_steps.simulate.spectra import simulate_spectra
-from soss_photcal_steps.simulate.spectrafile import write_spectra
 
-STARS = {
-    "bd60d1753": "{name: BD+60 1753, kind: A, calspec: bd60d1753_mod_sim.fits}",
-    "p330e": "{name: GSPC P330-E, kind: solar, calspec: p330e_mod_sim.fits}",
-    "p177d": "{name: GSPC P177-D, kind: solar, calspec: p177d_mod_sim.fits}",
-}
 SERVER = {
     "observatory": "jwst", "operational_context": "jwst_0000.pmap",
     "latest_context": "jwst_0000.pmap", "edit_context": "jwst_0000.pmap",
@@ -32,25 +20,7 @@ SERVER = {
 def _spectra(tmp_path_factory):
     """Write spectra of three stars, their models, and the photom file."""
     folder = tmp_path_factory.mktemp("spectra")
-    photom = Path(shutil.copy(write_references(folder / "references")["photom"], folder))
-    photom = photom.rename(folder / "photom.fits")
-    shutil.rmtree(folder / "references")
-    campaign = report_campaign(0, stability=0, max_nints=2, grey_scatter=0, shape_scatter=0)
-    for plan in campaign.observations:
-        if plan.star.calspec in STARS and plan.program != 6606:
-            write_model(plan.star, folder / f"{plan.star.calspec}_mod_sim.fits")
-            for path in write_spectra(simulate_spectra(plan), folder):
-                fits.setval(path, "R_PHOTOM", value=f"crds://{photom.name}")
-    (folder / "standards.yaml").write_text(
-        "stars:\n" + "".join(f"- {text}\n" for text in STARS.values())
-    )
-    members = [
-        {"expname": path.name, "exptype": "science"}
-        for path in sorted(folder.glob("*x1dints.fits"))
-    ]
-    assert len(members) == 3
-    content = {"products": [{"name": "trial", "members": members}]}
-    (folder / "asn.json").write_text(json.dumps(content))
+    write_three_stars(folder, "photom.fits")
     config = folder / "crds" / "config" / "jwst"
     config.mkdir(parents=True)
     (config / "server_config").write_text(repr(SERVER))

@@ -105,8 +105,8 @@ def _spectra(folder: Path, nints: int, photom: Path) -> tuple[list[str], Path]:
 
     plan = report_campaign(0).observations[0]
     plan = replace(plan, nints=nints, segments=max(1, round(nints / 219)))
-    place = folder / f"spectra{nints}"
-    place.mkdir()
+    # Two parts of the table may want the same.
+    place = Path(tempfile.mkdtemp(dir=folder))
     return write_observation(plan, place, photom)
 
 

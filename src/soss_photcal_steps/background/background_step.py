@@ -29,6 +29,7 @@ from soss_photcal_steps.background.inputs import (
     check_usable,
     read_association,
 )
+from soss_photcal_steps.background.maskfile import read_mask
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.progress import Progress
 from soss_photcal_steps.background.reference import (
@@ -69,6 +70,7 @@ _RECORDED_OPTIONS = (
     "add_scale_error",
     "trace_half_width",
     "source_sigma",
+    "mask_image",
     "force",
 )
 
@@ -93,6 +95,7 @@ class SossTemplateBackgroundStep(SegmentStep):
     add_scale_error = boolean(default=False)  # Add the error of the background in quadrature to ERR and VAR_RNOISE, where it survives flat_field
     trace_half_width = float(min=5, default=21.0)  # Half width of the mask over the traces, pixels; the core of the SOSS profile ends there
     source_sigma = float(min=2, default=4.5)  # Threshold above which field stars and zero orders are masked, in units of the noise
+    mask_image = string(default=None)  # FITS image of pixels that the fit leaves out (not 0), as soss-photcal explore writes it; none if None
     force = boolean(default=False)  # Subtract although the header says that a background was subtracted (S_BKDSUB or BKGSUB)
     on_failure = option('skip', 'error', default='skip')  # If the background cannot be fitted: pass the data on untouched as SKIPPED, or stop
     save_background = boolean(default=False)  # Save the background that was subtracted, with its error (_sossbkg.fits)
@@ -333,10 +336,22 @@ class SossTemplateBackgroundStep(SegmentStep):
                 self._options(),
                 self.scales,
                 progress,
+                self._excluded(window),
             )
         for line in products.summary_lines(result, library):
             log.info("%s", line)
         return result, library, source
+
+    def _excluded(self, window: Window) -> np.ndarray | None:
+        """Read the pixels that the user leaves out."""
+        if not self.mask_image:
+            return None
+        path = self.make_input_path(str(self.mask_image))
+        self.check_file(path)
+        self.protect(path)
+        excluded = read_mask(path, window)
+        log.info("%d pixels are left out of the fit by %s.", int(excluded.sum()), path)
+        return excluded
 
     def _library(
         self,
@@ -421,6 +436,8 @@ class SossTemplateBackgroundStep(SegmentStep):
         cards = products.cards(result, library, trace_source, self.per_integration)
         meta = products.metadata(result, library, trace_source, self._recorded_options())
         inputs = [segment.path for segment in segments if segment.path]
+        if self.mask_image:
+            inputs.append(self.make_input_path(str(self.mask_image)))
         scaler = result.integration_scaler() if self.per_integration else None
         total = result.combined.n_integrations
         error = result.error_image() if self.add_scale_error else None

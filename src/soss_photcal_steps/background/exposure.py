@@ -30,6 +30,7 @@ from soss_photcal_steps.parallel import background_call, ordered_map
 __all__ = [
     "combine_exposure",
     "find_background",
+    "fit_combined",
     "fit_lines",
     "integration_factors",
 ]
@@ -208,6 +209,7 @@ def find_background(
     options: FitOptions,
     scales: Sequence[float] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    excluded: np.ndarray | None = None,
 ) -> BackgroundResult:
     """Combine the integrations of an exposure and fit its background.
 
@@ -228,6 +230,8 @@ def find_background(
         ``options.template``.
     progress : callable, optional
         Called with the number of integrations combined and of all.
+    excluded : ndarray of bool, optional
+        Pixels that the fit leaves out, shape (ny, nx).
 
     Returns
     -------
@@ -249,20 +253,54 @@ def find_background(
             templates = prepared()
         except ValueError as error:
             raise FitError(str(error)) from error
-    return _fit_combined(combined, rows, lines, templates, traces, options, scales)
+    return fit_combined(combined, rows, templates, traces, options, scales, excluded)
 
 
-def _fit_combined(
+def fit_combined(
     combined: CombinedExposure,
     rows: np.ndarray,
-    lines: np.ndarray,
     templates: TemplateSet,
     traces: dict[int, np.ndarray],
     options: FitOptions,
-    scales: Sequence[float] | None,
+    scales: Sequence[float] | None = None,
+    excluded: np.ndarray | None = None,
 ) -> BackgroundResult:
+    """Fit the background of an exposure whose integrations are combined.
+
+    Parameters
+    ----------
+    combined : CombinedExposure
+        The image, shape (ny, nx).
+    rows : ndarray
+        Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
+    templates : TemplateSet
+        The library, made ready on the lines that `fit_lines` chooses.
+    traces : dict
+        Row of each order's trace per column, same coordinates.
+    options : FitOptions
+        Settings of the fit.
+    scales : sequence of float, optional
+        Scale left and right, to be used in place of the fitted ones; needs
+        ``options.template``.
+    excluded : ndarray of bool, optional
+        Pixels that the fit leaves out, shape (ny, nx).
+
+    Returns
+    -------
+    BackgroundResult
+        What is to be subtracted.
+
+    Raises
+    ------
+    FitError
+        If the background cannot be fitted, or the fit cannot be trusted.
+    """
+    rows = np.asarray(rows)
+    lines = fit_lines(rows)
     whole = len(lines) == len(rows)
     good = np.isfinite(combined.image)
+    if excluded is not None:
+        good &= ~excluded
     try:
         fit = fit_background(
             combined.image if whole else combined.image[lines],
@@ -306,6 +344,7 @@ def _fit_combined(
         traces=traces,
         rows=rows,
         trace_half_width=options.trace_half_width,
+        excluded=excluded,
     )
 
 

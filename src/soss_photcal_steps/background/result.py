@@ -87,6 +87,8 @@ class BackgroundResult:
         Row of each line, SUBSTRIP256 coordinates.
     trace_half_width : float
         Half width of the mask over the traces, pixels.
+    excluded : ndarray of bool or None
+        Pixels that the user left out of the fit, shape (ny, nx).
     """
 
     fit: BackgroundFit
@@ -103,6 +105,7 @@ class BackgroundResult:
     traces: dict[int, np.ndarray]
     rows: np.ndarray
     trace_half_width: float
+    excluded: np.ndarray | None = None
 
     @property
     def levels(self) -> np.ndarray:
@@ -165,6 +168,8 @@ class BackgroundResult:
         used = _unbin(self.fit.sky_mask, image.shape)
         near = self.trace_distance()[self.lines] <= self.trace_half_width
         part = np.where(used, np.uint8(0), np.uint8(3))
+        if self.excluded is not None:
+            part[self.excluded[self.lines]] = 3
         part[near] = 2
         part[~good] = 1
         mask[self.lines] = part

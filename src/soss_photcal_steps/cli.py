@@ -22,6 +22,7 @@ _COMMANDS = {
     "asn": "asn.command",
     "simulate": "simulate_command",
     "run": "run.command",
+    "explore": "explore.command",
 }
 
 

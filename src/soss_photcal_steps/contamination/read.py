@@ -13,7 +13,7 @@ import numpy as np
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.trace import SUBSTRIP256_FIRST_ROW
 
-__all__ = ["FieldImage", "read_image"]
+__all__ = ["FieldImage", "open_exposure", "read_image"]
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,21 @@ class FieldImage:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[tuple[Any, Any]]:
-    """Give metadata and integrations, without reading the whole file where that is possible."""
+def open_exposure(path: str) -> Iterator[tuple[Any, Any]]:
+    """Open a rate, rateints or calints file, without reading its pixels where that is possible.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Yields
+    ------
+    model : JwstDataModel
+        Its metadata, or all of it.
+    integrations : Integrations
+        What reads its pixels while the context is open.
+    """
     from stdatamodels.jwst import datamodels
 
     from soss_photcal_steps.background.readers import ModelIntegrations, StreamedIntegrations
@@ -117,7 +130,7 @@ def read_image(
     from soss_photcal_steps.background.exposure import combine_exposure
     from soss_photcal_steps.background.inputs import ExposureInfo, check_usable
 
-    with _opened(os.fspath(path)) as (model, integrations):
+    with open_exposure(os.fspath(path)) as (model, integrations):
         info = ExposureInfo.from_model(model, integrations.shape)
         check_usable(info)
         window = info.window

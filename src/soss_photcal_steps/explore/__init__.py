@@ -1,0 +1,1 @@
+"""The interactive explorer of the background: ``soss-photcal explore``."""

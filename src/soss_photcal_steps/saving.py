@@ -38,6 +38,7 @@ NEW_SUFFIXES = (
     "sosscorr-response1",
     "sosscorr-response2",
     "sosscorr-response3",
+    "sosscorr-trend",
     "photom",
 )
 _NEW_SUFFIX = re.compile(rf"(?P<root>.+)(?P<separator>[_-])(?:{'|'.join(NEW_SUFFIXES)})")

@@ -13,6 +13,8 @@ from astropy.io import fits
 from campaign_files import make_ratios, write_list
 
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
+from soss_photcal_steps.combine.inputs import read_ratio_product
+from soss_photcal_steps.combine.product import check_settings
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.models import (
     SossPhotomCorrectionModel,
@@ -21,6 +23,7 @@ from soss_photcal_steps.models import (
     plain_orders,
 )
 from soss_photcal_steps.photom.table import read_photom
+from soss_photcal_steps.ratio.standards import load_standards
 from soss_photcal_steps.simulate import instrument
 from soss_photcal_steps.simulate.campaign import report_campaign
 from soss_photcal_steps.simulate.references import write_references
@@ -81,6 +84,10 @@ def test_strun_makes_a_photom_file_that_may_be_delivered(campaign):
     header = new.header
     assert header["AUTHOR"] == "A. Tester"
     assert header["PEDIGREE"] == "INFLIGHT 2022-06-05 2025-05-22"
+    pictures = {path.name.removeprefix("campaign_sosscorr-") for path in folder.glob("*.png")}
+    assert pictures == {
+        f"{kind}{order}.png" for kind in ("order", "influence", "response") for order in (1, 2)
+    }
     with open_product(folder / "campaign_sosscorr.asdf", SossPhotomCorrectionModel) as model:
         assert model.photom.verdict == "may be delivered"
         assert model.photom.new_file == "campaign_photom.fits"
@@ -238,15 +245,30 @@ def test_restrictions_that_cannot_be_meant(campaign, restrictions, said):
     [
         ("extraction", "width", 30.0), ("extraction", "method", "atoca"),
         ("calibration", "photom_checksum", "0" * 64), ("observation", "pwcpos", 240.0),
+        ("observation", "filter", "F277W"),
     ],
 )  # fmt: skip
 def test_ratios_that_do_not_belong_together_are_refused(campaign, group, name, value):
-    """Another width, method, photom file or wheel angle is refused; the odd file is named."""
+    """Another width, method, photom file, wheel angle or filter is refused; its file is named."""
     folder, photom, names = campaign
     spoil(folder / names[4], group, name, value)
     with pytest.raises(SossInputError, match=names[4].replace(".", r"\.")):
         combine(folder, photom)
     assert not (folder / "campaign_photom.fits").exists()
+
+
+def test_settings_that_may_differ_are_said(campaign):
+    """Other Tikhonov factors, jwst versions and subarrays of products are noted, not refused."""
+    folder, _, names = campaign
+    for name, factor, version in zip(names, (1e-13, 3e-13), ("1.18.0", "3.0.0"), strict=False):
+        spoil(folder / name, "extraction", "tikhonov_factor", factor)
+        spoil(folder / name, "calibration", "cal_version", version)
+    spoil(folder / names[0], "observation", "subarray", "SUBSTRIP96")
+    products = [read_ratio_product(folder / name, load_standards(None)) for name in names[:4]]
+    notes = check_settings(products)
+    assert "The Tikhonov factor of ATOCA ranges from 1e-13 to 3e-13 over 2 observations." in notes
+    assert "Different jwst versions: 1.18.0, 3.0.0." in notes
+    assert "Different subarrays: SUBSTRIP256, SUBSTRIP96." in notes
 
 
 def test_another_photom_file_is_refused(campaign):
@@ -297,7 +319,7 @@ def test_unusable_input_is_one_sentence(campaign, what):
     assert not (folder / "campaign_sosscorr.asdf").exists()
 
 
-def test_the_trend_of_the_visits_goes_into_the_file(tmp_path):
+def test_the_trend_of_the_visits_goes_into_the_file(tmp_path, monkeypatch):
     """A loss of 3 % a year is found, is in the time tables, and is not in the response."""
     photom = shutil.copy(write_references(tmp_path / "references")["photom"], tmp_path)
     campaign = report_campaign(
@@ -309,8 +331,21 @@ def test_the_trend_of_the_visits_goes_into_the_file(tmp_path):
         make_ratios(dataclasses.replace(campaign, observations=tuple(few)), tmp_path, photom),
         "campaign",
     )
-    with combine(tmp_path, Path(photom).name, orders=[1], time_tables=True) as model:
+    drawn = []
+    monkeypatch.setattr(
+        SossPhotomCombineStep, "_save_figures", lambda step, figures: drawn.append(figures)
+    )
+    with combine(
+        tmp_path, Path(photom).name, orders=[1], time_tables=True, save_plots=True
+    ) as model:
         trend = model.trends.instance["1"]
+    # The picture shows the visits as they were measured, not after the trend was taken out.
+    axis = drawn[0]["sosscorr-trend"].axes[0]
+    days, values = axis.lines[1].get_data()
+    assert "linear" in axis.get_title(loc="left")
+    assert len(days) == 6
+    loss_of_visits = -np.polyfit(days, values / 100, 1)[0] * 365
+    assert loss_of_visits == pytest.approx(trend["values"][1], rel=0.1)
     assert trend["kind"] == "linear"
     # Of a throughput that is below 1 already, the loss is the larger part.
     t0 = (trend["t0"] - 59731.0) / 365.25

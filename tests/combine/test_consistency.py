@@ -45,7 +45,6 @@ def test_what_fits_has_no_problem():
         (dict(photom_checksum="d" * 63), "photom file with checksum dddddddddddd"),
         (dict(width=30), "extraction width in pixels 30, 4 others have 40"),
         (dict(method="box"), "extraction method box, 4 others have atoca"),
-        (dict(tikhonov_factor=2e-3), "Tikhonov factor"),
         (dict(filter="F277W"), "filter f277w"),
         (dict(grids={1: (1000, 1.5, 2.83)}), "1000 pixels from 1.5 to 2.83 um"),
         (dict(levels={1: 0.97e6}), "9.7e+05"),
@@ -92,6 +91,20 @@ def test_what_is_missing_is_noted():
     notes = " ".join(report.notes)
     assert "No extraction width in pixels is known of obs3." in notes
     assert "1.18.0, 1.20.0" in notes and "FULL, SUBSTRIP256" in notes
+
+
+def test_atoca_s_own_factor_is_no_reason_to_refuse():
+    """ATOCA finds a factor for each exposure: the range is noted, and who is 100 times off."""
+    report = check_consistency(with_odd(tikhonov_factor=2.5e-3))
+    assert report.problems == []
+    assert report.notes[-1:] == [
+        "The Tikhonov factor of ATOCA ranges from 0.001 to 0.0025 over 5 observations."
+    ]
+    report = check_consistency(with_odd(tikhonov_factor=0.5))
+    assert report.problems == [] and report.odd == ()
+    assert "obs3: the Tikhonov factor of ATOCA is 0.5, that of the others" in report.notes[-1]
+    report = check_consistency(with_odd(tikhonov_factor=None))
+    assert not any("Tikhonov" in note for note in report.notes)
 
 
 def test_metadata_of_a_ratio_product():

@@ -91,7 +91,7 @@ class SossPhotomCombineStep(SossStep):
     description = string(default='NIRISS SOSS absolute flux calibration')  # DESCRIP, to which the unit is added
     useafter = string(default=None)  # USEAFTER, YYYY-MM-DDTHH:MM:SS; that of the old file if None
     check = boolean(default=True)  # Run our checks and crds certify on the new file
-    save_plots = boolean(default=False)  # Save pictures of the combination, and of the old and the new response (_sosscorr-order1.png and so on)
+    save_plots = boolean(default=False)  # Save pictures of the combination, of the old and the new response, and of the throughput in time (_sosscorr-order1.png and so on)
     """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
 
     # What an observation is for, by its path, where the pipeline around this step knows it.
@@ -138,7 +138,8 @@ class SossPhotomCombineStep(SossStep):
         )
         for line in left_out:
             log.info("%s", line)
-        trends = find_trends(curves)
+        measured = curves
+        trends = find_trends(measured)
         for order, fit in trends.items():
             log.info("%s", describe_trend(order, fit))
         if self.time_tables:
@@ -167,7 +168,9 @@ class SossPhotomCombineStep(SossStep):
             meta={"options": {name: getattr(self, name) for name in _RECORDED_OPTIONS}},
             inputs=[old, *(one.path for one in products if one.path)],
         )
-        self._save_plots(result, old, new)
+        if self.save_plots:
+            series = pictures.trend_series(measured, trends)
+            self._save_figures(pictures.figures(result, old, new, series))
         return result
 
     def _products(self, item: Any) -> list[RatioProduct]:
@@ -262,9 +265,7 @@ class SossPhotomCombineStep(SossStep):
             return str(folder / self.photom_name)
         return str(self.make_output_path(suffix="photom", ext=".fits"))
 
-    def _save_plots(self, result: SossPhotomCorrectionModel, old: str, new: str) -> None:
-        if not self.save_plots:
-            return
-        for suffix, figure in pictures.figures(result, old, new).items():
+    def _save_figures(self, figures: Mapping[str, Any]) -> None:
+        for suffix, figure in figures.items():
             with self.side_product(suffix, ".png") as path:
                 figure.savefig(path, dpi=110)

@@ -125,7 +125,6 @@ _MUST_AGREE = (
     ("photom_checksum", "photom file with checksum"),
     ("method", "extraction method"),
     ("width", "extraction width in pixels"),
-    ("tikhonov_factor", "Tikhonov factor of ATOCA"),
     ("filter", "filter"),
 )
 
@@ -135,11 +134,13 @@ def check_consistency(
     *,
     factor: float = 3.0,
     pwcpos_tolerance: float = 1.0,
+    tikhonov_tolerance: float = 100.0,
 ) -> ConsistencyReport:
     """Find observations that cannot be combined with the others.
 
     What most have is taken as right, and the odd ones out are named.  A value that is missing
-    is noted; it is no reason to refuse.
+    is noted; it is no reason to refuse.  Nor is another Tikhonov factor of ATOCA: unless the user
+    gives one (``soss_tikfac``), ``extract_1d`` finds one for each exposure.
 
     Parameters
     ----------
@@ -151,6 +152,8 @@ def check_consistency(
     pwcpos_tolerance : float
         Largest distance of the pupil wheel from the median of all, degrees.  The wheel comes
         to rest within 0.2 degrees or so.
+    tikhonov_tolerance : float
+        A Tikhonov factor further than this factor from the median of all is named in a note.
 
     Returns
     -------
@@ -166,6 +169,7 @@ def check_consistency(
     _grids(observations, problems, odd)
     _levels(observations, factor, problems, odd)
     _pupil_wheel(observations, pwcpos_tolerance, problems, notes, odd)
+    _tikhonov(observations, tikhonov_tolerance, notes)
     for attribute, title in (("cal_version", "jwst versions"), ("subarray", "subarrays")):
         values = sorted({str(getattr(o, attribute)) for o in observations if getattr(o, attribute)})
         if len(values) > 1:
@@ -290,6 +294,27 @@ def _pupil_wheel(
                 f"{name}: PWCPOS is {angle:.3f} degrees, that of the others about {middle:.3f}."
             )
             odd[name] = None
+
+
+def _tikhonov(
+    observations: Sequence[ObservationMeta], tolerance: float, notes: list[str]
+) -> None:
+    """Tell the range of ATOCA's factors, and who is far from the others."""
+    given = [(o.name, float(o.tikhonov_factor)) for o in observations if o.tikhonov_factor]
+    factors = sorted(value for _, value in given)
+    if len({_plain(value) for value in factors}) < 2:
+        return
+    notes.append(
+        f"The Tikhonov factor of ATOCA ranges from {factors[0]:.3g} to {factors[-1]:.3g} over "
+        f"{len(given)} observations."
+    )
+    middle = factors[len(factors) // 2]
+    notes.extend(
+        f"{name}: the Tikhonov factor of ATOCA is {value:.3g}, that of the others about "
+        f"{middle:.3g}; look at its spectrum."
+        for name, value in given
+        if not 1 / tolerance < value / middle < tolerance
+    )
 
 
 def _plain(value: Any) -> Any:

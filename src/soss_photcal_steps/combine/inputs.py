@@ -52,8 +52,9 @@ class RatioProduct:
     mjd : float or None
         Middle of the exposure, MJD.
     settings : dict
-        What the products of a combination must share: photom file, its checksum, extraction
-        method and width, PWCPOS.
+        What the products of a combination must share, or what is to be known where they do not:
+        photom file, its checksum, unit, extraction method and width, Tikhonov factor of ATOCA,
+        PWCPOS, filter, subarray, version of jwst.
     restrictions : tuple of Restriction
         What the association leaves out of it.
     """
@@ -157,7 +158,11 @@ def read_ratio_product(
                 "flux_unit": _get(model, "calibration", "flux_unit"),
                 "method": _get(model, "extraction", "method"),
                 "width": _get(model, "extraction", "width"),
+                "tikhonov_factor": _get(model, "extraction", "tikhonov_factor"),
                 "pwcpos": _get(model, "observation", "pwcpos"),
+                "filter": _get(model, "observation", "filter"),
+                "subarray": _get(model, "observation", "subarray"),
+                "cal_version": _get(model, "calibration", "cal_version"),
             },
             restrictions=tuple(member_restrictions(restrictions, name, observation)),
         )

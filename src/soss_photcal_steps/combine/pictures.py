@@ -3,20 +3,67 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from soss_photcal_steps.combine.curves import Curve
+from soss_photcal_steps.combine.time import TrendFit, visits_from_curves
+from soss_photcal_steps.combine.trends import describe_trend, stability_visits
 from soss_photcal_steps.models import SossPhotomCorrectionModel, plain_orders
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["figures"]
+    from soss_photcal_steps.report.trend_figure import TrendSeries
+
+__all__ = ["figures", "trend_series"]
 
 
-def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, Figure]:
-    """Draw the combination, and the old and the new response.
+def trend_series(curves: Sequence[Curve], trends: Mapping[int, TrendFit]) -> list[TrendSeries]:
+    """Bring visits and the law of each order into the form that is drawn.
+
+    Parameters
+    ----------
+    curves : sequence of Curve
+        Curves of all orders, as they were when the trends were fitted.
+    trends : mapping of int to TrendFit
+        What `find_trends` gave for them.
+
+    Returns
+    -------
+    list of TrendSeries
+        One for each order with a trend.
+    """
+    from soss_photcal_steps.report.trend_figure import TrendSeries
+
+    series = []
+    for order, fit in sorted(trends.items()):
+        visits, low, high = stability_visits(curves, order)
+        points = visits_from_curves(visits, low, high)
+        days = np.linspace(points.mjd.min(), points.mjd.max(), 200)
+        series.append(
+            TrendSeries(
+                f"order {order}, {low:g} to {high:g} um",
+                points.mjd,
+                points.ratio / fit.scale,
+                points.error / fit.scale,
+                fit.outliers,
+                fit.jitter / fit.scale,
+                describe_trend(order, fit).partition(": ")[2],
+                days,
+                fit.throughput(days),
+                fit.throughput_error(days),
+            )
+        )
+    return series
+
+
+def figures(
+    model: SossPhotomCorrectionModel, old: str, new: str, series: Sequence[TrendSeries] = ()
+) -> dict[str, Figure]:
+    """Draw the combination, the old and the new response, and the throughput in time.
 
     Parameters
     ----------
@@ -24,6 +71,8 @@ def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, F
         The correction.
     old, new : str
         Photom files.
+    series : sequence of TrendSeries, optional
+        The visits for stability, where there are enough.
 
     Returns
     -------
@@ -70,4 +119,9 @@ def figures(model: SossPhotomCorrectionModel, old: str, new: str) -> dict[str, F
             f"Order {one.order}: {os.path.basename(old)} and {os.path.basename(new)}",
             f"in {one.unit}",
         )  # fmt: skip
+    if series:
+        from soss_photcal_steps.report.trend_figure import trend_figure
+
+        title = "Throughput in time, relative to the reference day"
+        drawn["sosscorr-trend"] = trend_figure(series, title)
     return drawn

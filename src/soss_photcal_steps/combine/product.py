@@ -68,15 +68,13 @@ def check_settings(products: Sequence[RatioProduct]) -> list[str]:
                 levels[order] = float(np.median(good))
         # Order 3 and the red end of order 2 are faint; their typical ratio says nothing.
         metas.append(
-            ObservationMeta(
-                name=one.name,
-                photom_file=one.settings["photom_file"],
-                photom_checksum=one.settings["photom_checksum"],
-                method=one.settings["method"],
-                width=one.settings["width"],
-                pwcpos=one.settings["pwcpos"],
-                grids={order: grid for order, grid in grids.items() if order == 1},
-                levels={order: level for order, level in levels.items() if order == 1},
+            ObservationMeta.from_mapping(
+                one.name,
+                {
+                    "observation": one.settings,
+                    "grids": {order: grid for order, grid in grids.items() if order == 1},
+                    "levels": {order: level for order, level in levels.items() if order == 1},
+                },
             )
         )
     report = check_consistency(metas)

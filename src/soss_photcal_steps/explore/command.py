@@ -68,8 +68,8 @@ def add_command(commands: Any) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    for name, low in (("half_width", 1.0), ("trace_half_width", 5.0), ("source_sigma", 2.0)):
-        value = getattr(options, name)
+    for name, low in (("half-width", 1.0), ("trace_half_width", 5.0), ("source_sigma", 2.0)):
+        value = getattr(options, name.replace("-", "_"))
         if value is not None and not low <= value <= 1000:
             raise SossInputError(f"--{name} is a number from {low:g} to 1000, not {value:g}.")
     if not 0 <= options.port <= 65535:

@@ -206,7 +206,7 @@ class Figures:
             source = ColumnDataSource({"x": wave, "before": nothing, "after": nothing})
             self.spectra[order] = source
             self.intervals[order] = ColumnDataSource({"low": [], "high": []})
-            plots = [self._small(f"Order {order}, box of {2 * state.half_width + 1:.0f} rows",
+            plots = [self._small(f"Order {order}, box of {2 * state.half_width:.0f} rows",
                                  "wavelength (um)", "DN/s", name=f"order{order}")]  # fmt: skip
             if order == 1:
                 self.break_plot = self._small(

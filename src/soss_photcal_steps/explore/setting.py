@@ -17,6 +17,7 @@ __all__ = ["LARGEST_SCALE", "Region", "Setting", "check_scales", "excluded_pixel
 LARGEST_SCALE = 100.0
 # Corners of one region; a freehand line has some hundreds.
 _MOST_CORNERS = 20_000
+_EDGE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ class Region:
         Region
             Its four corners.
         """
-        (left, right), (low, high) = columns, rows
+        # Pixels whose centre lies on the line belong to the box.
+        left, right = min(columns) - _EDGE, max(columns) + _EDGE
+        low, high = min(rows) - _EDGE, max(rows) + _EDGE
         return cls((left, right, right, left), (low, low, high, high), wipe)
 
     def pixels(self, rows: np.ndarray, n_columns: int) -> np.ndarray:

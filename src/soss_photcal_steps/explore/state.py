@@ -108,7 +108,7 @@ class ExplorerState:
         self._dragging = False
         self._fits: OrderedDict[tuple[int | None, tuple[Region, ...]], Fit] = OrderedDict()
         self._halves: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
-        self._parts: tuple[object, tuple[Parts, Parts]] | None = None
+        self._parts: tuple[BackgroundResult, bool, Parts, Parts] | None = None
         self._before: tuple[object, Parts] | None = None
         self._wing: tuple[object, Parts] | None = None
         self.contamination: Contamination | None = None
@@ -445,12 +445,14 @@ class ExplorerState:
         Parts
             As `parts_before`; of scales by hand it takes no time.
         """
-        key = (self.fit.result, self.by_hand)
-        if self._parts is None or self._parts[0] != key:
-            halves = self._template_halves() if self.by_hand else (self.background(),) * 2
-            left = self._make_parts(halves[0])
-            self._parts = key, (left, self._make_parts(halves[1]) if self.by_hand else left)
-        left, right = self._parts[1]
+        result, by_hand = self.fit.result, self.by_hand
+        kept = self._parts
+        if kept is None or kept[0] is not result or kept[1] != by_hand:
+            halves = self._template_halves() if by_hand else (self.background(),) * 2
+            first = self._make_parts(halves[0])
+            second = self._make_parts(halves[1]) if by_hand else first
+            kept = self._parts = (result, by_hand, first, second)
+        left, right = kept[2:]
         if not self.by_hand:
             return left
         return left.combine(self.scales[0], right, self.scales[1])

@@ -13,8 +13,8 @@ import numpy as np
 
 import soss_photcal_steps
 from soss_photcal_steps.combine.inputs import RatioProduct, make_curves
-from soss_photcal_steps.combine.time import fit_trend, visits_from_curves
-from soss_photcal_steps.combine.trends import as_record, describe_trend, stability_visits
+from soss_photcal_steps.combine.pictures import trend_series
+from soss_photcal_steps.combine.trends import find_trends
 from soss_photcal_steps.models import (
     SossPhotomCorrectionModel,
     SossRatioModel,
@@ -202,30 +202,8 @@ def _observation(one: RatioProduct, folder: Path) -> ObservationPart:
 
 def _trends(products: Sequence[RatioProduct]) -> list[TrendSeries]:
     """Fit the throughput in time, where there are visits for it."""
-    series = []
-    for order in (1, 2):
-        visits, low, high = stability_visits(make_curves(products, order, "fit"), order)
-        if not visits:
-            continue
-        points = visits_from_curves(visits, low, high)
-        fit = fit_trend(points)
-        days = np.linspace(points.mjd.min(), points.mjd.max(), 200)
-        entry = as_record(fit)
-        series.append(
-            TrendSeries(
-                f"order {order}, {low:g} to {high:g} um",
-                points.mjd,
-                points.ratio / entry["scale"],
-                points.error / entry["scale"],
-                fit.outliers,
-                entry["jitter"] / entry["scale"],
-                describe_trend(order, fit).partition(": ")[2],
-                days,
-                fit.throughput(days),
-                fit.throughput_error(days),
-            )
-        )
-    return series
+    curves = [curve for order in (1, 2) for curve in make_curves(products, order, "fit")]
+    return trend_series(curves, find_trends(curves))
 
 
 def _record(model: SossPhotomCorrectionModel) -> Record:

@@ -12,6 +12,7 @@ import pytest
 from astropy.io import fits
 from campaign_files import make_ratios, write_list
 
+from soss_photcal_steps.combine import pictures
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.combine.inputs import read_ratio_product
 from soss_photcal_steps.combine.product import check_settings
@@ -84,8 +85,8 @@ def test_strun_makes_a_photom_file_that_may_be_delivered(campaign):
     header = new.header
     assert header["AUTHOR"] == "A. Tester"
     assert header["PEDIGREE"] == "INFLIGHT 2022-06-05 2025-05-22"
-    pictures = {path.name.removeprefix("campaign_sosscorr-") for path in folder.glob("*.png")}
-    assert pictures == {
+    drawn = {path.name.removeprefix("campaign_sosscorr-") for path in folder.glob("*.png")}
+    assert drawn == {
         f"{kind}{order}.png" for kind in ("order", "influence", "response") for order in (1, 2)
     }
     with open_product(folder / "campaign_sosscorr.asdf", SossPhotomCorrectionModel) as model:
@@ -106,6 +107,8 @@ def test_the_report_s_eight_curves_come_out(campaign):
         assert stars.count("BD+60 1753") == 2
         assert stars.count("GSPC P330-E") == 3
         assert set(first["influence"]) == set(stars)
+        # The splice takes order 2 from 1091/2, which ends at 1.0 um.
+        assert 0.99 < plain_orders(model)[1]["valid_range"][1] <= 1.0
         assert set(first["means"]) == {"clipped", "weighted", "random_effects"}
         assert {one.role for one in model.observations} == {
             "calibration", "stability",
@@ -332,15 +335,20 @@ def test_the_trend_of_the_visits_goes_into_the_file(tmp_path, monkeypatch):
         "campaign",
     )
     drawn = []
-    monkeypatch.setattr(
-        SossPhotomCombineStep, "_save_figures", lambda step, figures: drawn.append(figures)
-    )
+    draw = pictures.figures
+
+    def only_the_trend(*args):
+        drawn.append(draw(*args)["sosscorr-trend"])
+        return {"sosscorr-trend": drawn[0]}
+
+    monkeypatch.setattr(pictures, "figures", only_the_trend)
     with combine(
         tmp_path, Path(photom).name, orders=[1], time_tables=True, save_plots=True
     ) as model:
         trend = model.trends.instance["1"]
     # The picture shows the visits as they were measured, not after the trend was taken out.
-    axis = drawn[0]["sosscorr-trend"].axes[0]
+    assert (tmp_path / "campaign_sosscorr-trend.png").stat().st_size > 10_000
+    axis = drawn[0].axes[0]
     days, values = axis.lines[1].get_data()
     assert "linear" in axis.get_title(loc="left")
     assert len(days) == 6

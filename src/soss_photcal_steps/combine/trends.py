@@ -123,11 +123,12 @@ def describe_trend(order: int, fit: TrendFit) -> str:
         for name, value, error in zip(fit.names, fit.values, fit.covariance.diagonal(), strict=True)
         if name != "scale"
     )
+    far = int(fit.outliers.sum())
     return (
         f"Order {order}: throughput {fit.kind} over the visits since MJD {fit.t0:.1f}"
         + (f" ({numbers})" if numbers else "")
         + f", scatter beyond the errors {100 * fit.jitter:.3f} per cent, "
-        f"{int(fit.outliers.sum())} visits far off."
+        f"{far} visit{'' if far == 1 else 's'} far off."
     )
 
 

@@ -266,15 +266,15 @@ class ExplorerPage:
     def _on_candidate(self, _attribute: str, _old: Sequence[int], new: Sequence[int]) -> None:
         if not new:
             return
-        # A click on the image selects its mark too, and has been seen to by `_on_tap`.
         self.figures.candidates.selected.indices = []
-        if not self._toggled_now:
-            for index in new:
-                self._toggle(index + 1)
+        self._toggle(new[0] + 1)
 
     _toggled_now = False
 
     def _toggle(self, number: int) -> None:
+        # A click on the image is a tap, and selects the mark under it: it counts once.
+        if self._toggled_now:
+            return
         self._toggled_now = True
         self.document.add_timeout_callback(self._forget_toggle, 150)
         self._act(lambda: self._known_state.toggle_source(number))

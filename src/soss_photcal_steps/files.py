@@ -20,6 +20,7 @@ from astropy.io import fits
 
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.fitsblocks import CutOffError, datasum, scan_fits
+from soss_photcal_steps.leftovers import scratch_prefix
 
 __all__ = [
     "FULL_CHECKSUM_LIMIT",
@@ -263,7 +264,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
     The temporary path has the same file name, because data models write their name into
     the header, and lies in a hidden folder beside the final path, so that the move is a
     renaming.  If anything fails, the temporary file is removed and whatever was at the final
-    path is still there, unchanged.
+    path is still there, unchanged.  What a killed process leaves, `remove_leftovers` can tell.
 
     Parameters
     ----------
@@ -282,7 +283,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[str]:
     """
     target = Path(path)
     try:
-        folder = tempfile.mkdtemp(prefix=".soss_", dir=target.parent)
+        folder = tempfile.mkdtemp(prefix=scratch_prefix(), dir=target.parent)
     except OSError as error:
         raise SossInputError(
             f"{target} cannot be written: {error.strerror} ({target.parent})."

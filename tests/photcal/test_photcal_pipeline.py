@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asdf
@@ -19,8 +20,10 @@ from astropy.table import Table
 from campaign_files import THREE_STARS, write_three_stars
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.leftovers import scratch_prefix
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product, plain_orders
 from soss_photcal_steps.photcal.photcal_pipeline import SossPhotcalPipeline
+from soss_photcal_steps.run.lock import LOCK_FILE, folder_lock
 from soss_photcal_steps.simulate import instrument
 from soss_photcal_steps.simulate.campaign import Campaign, report_campaign
 from soss_photcal_steps.simulate.writecampaign import write_campaign
@@ -70,7 +73,7 @@ def stamps(folder):
     """Give time and content of all products."""
     return {
         path.name: (path.stat().st_mtime_ns, path.read_bytes())
-        for path in folder.iterdir() if path.is_file()
+        for path in folder.iterdir() if path.is_file() and path.name != LOCK_FILE
     }  # fmt: skip
 
 
@@ -283,6 +286,78 @@ def test_a_killed_run_goes_on_and_ends_the_same(campaign, tmp_path):
     for path in whole.glob("*.asdf"):
         with asdf.open(path) as one, asdf.open(killed / path.name) as two:
             assert_same(one.tree["orders"], two.tree["orders"])
+
+
+HOLDER = """
+import sys, time
+from soss_photcal_steps.run.lock import folder_lock
+with folder_lock(sys.argv[1]):
+    print("locked", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_run_in_the_folder_stops_with_a_sentence(campaign, tmp_path, monkeypatch):
+    """Where another run is at work, ``strun`` ends with 1 and a sentence, and changes nothing."""
+    folder, photom = campaign
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "trial_photom.fits").write_text("of the first run")
+    monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, out], stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout.readline() == "locked\n"
+        before = stamps(out)
+        second = subprocess.run(
+            command(folder, photom, out), capture_output=True, text=True, check=False
+        )
+        first.kill()
+    assert second.returncode == 1
+    assert stamps(out) == before
+    said = second.stdout + second.stderr
+    assert f"Another run is at work in {out} (process {first.pid} on" in said
+    assert "Traceback" not in said
+
+
+def test_a_run_keeps_others_out_and_clears_up_after_the_dead(
+    campaign, pipeline_without_crds, monkeypatch
+):
+    """During a run the folder is locked, after it not; what killed processes left is removed."""
+    folder, photom = campaign
+    out = folder.parent / "out"
+    # No process has that number, which is above the largest one.
+    left = re.sub(r"-\d+-\d+-$", "-4194999-1-abcd", scratch_prefix())
+    (out / left).mkdir(parents=True)
+    (out / ".soss_notes").mkdir()
+    # A lock that a dead process has left.
+    (out / LOCK_FILE).write_text("process 1 on nowhere")
+    found = []
+    ratio = SossPhotcalPipeline._ratio
+
+    def look(pipeline, files, place):
+        found.append((left in os.listdir(out), run_elsewhere(out)))
+        return ratio(pipeline, files, place)
+
+    monkeypatch.setattr(SossPhotcalPipeline, "_ratio", look)
+    run(folder, photom)[0].close()
+    assert found == [(False, "refused")] * 3
+    assert run_elsewhere(out) == "free"
+    assert (out / ".soss_notes").is_dir()
+
+
+def run_elsewhere(folder):
+    """Tell whether another run, in another thread, could work in the folder."""
+
+    def lock():
+        try:
+            with folder_lock(folder):
+                return "free"
+        except SossInputError:
+            return "refused"
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(lock).result()
 
 
 def assert_same(one, two):

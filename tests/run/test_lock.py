@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -33,6 +34,32 @@ def test_a_second_run_is_refused_and_a_dead_one_is_no_hindrance(tmp_path):
     for _ in range(2):
         with folder_lock(tmp_path):
             pass
+
+
+def test_who_holds_the_lock_may_take_it_again_and_no_other_thread(tmp_path):
+    """In the thread that has the folder the lock is taken twice; another thread is refused."""
+    refused = []
+
+    def another_run():
+        try:
+            with folder_lock(tmp_path):
+                pass
+        except SossInputError as error:
+            refused.append(str(error))
+
+    (tmp_path / "link").symlink_to(tmp_path)
+    with folder_lock(tmp_path):
+        with folder_lock(tmp_path / "link"):
+            pass
+        # The inner one has not given it back.
+        for _ in range(2):
+            thread = threading.Thread(target=another_run)
+            thread.start()
+            thread.join()
+    assert len(refused) == 2
+    assert "Another run is at work" in refused[0]
+    another_run()
+    assert len(refused) == 2
 
 
 def test_a_link_in_the_way_is_not_followed(tmp_path):

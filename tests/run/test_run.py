@@ -17,6 +17,7 @@ from scale_products import content
 
 from soss_photcal_steps.cli import main
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.leftovers import scratch_prefix
 from soss_photcal_steps.run.campaign import parameter_lines
 from soss_photcal_steps.run.lock import LOCK_FILE
 from soss_photcal_steps.run.pipelines import prepare
@@ -43,8 +44,12 @@ def test_two_workers_make_the_same_and_a_failure_is_made_up_for(
         fits.setval(path, card, value=value)
     out = tmp_path / "out"
     command = ["run", "asn.json", "--workers=2", f"--output-dir={out}", *parameters]
+    # No process has that number; a killed run left it.
+    left = re.sub(r"-\d+-\d+-$", "-4194999-1-abcd", scratch_prefix())
+    (out / left).mkdir(parents=True)
     assert main(command) == 1
     said = capsys.readouterr()
+    assert f"Removed {left}" in said.err
     assert re.search(r"^9999/2 .* failed .* 1$", said.out, re.M)
     assert len(re.findall(r" made ", said.out)) == 2
     assert "9999/2: " in said.out.partition("Failed:")[2]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jwst
@@ -19,6 +20,7 @@ from soss_photcal_steps.combine.inputs import read_ratio_product
 from soss_photcal_steps.combine.photom_file import find_photom
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import fingerprint
+from soss_photcal_steps.leftovers import remove_leftovers
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
 from soss_photcal_steps.photcal.spec2_input import product_root, run_spec2
@@ -29,6 +31,7 @@ from soss_photcal_steps.pipeline import SossSpec2Pipeline
 from soss_photcal_steps.provenance import plain
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
 from soss_photcal_steps.ratio.standards import StandardsTable, load_standards
+from soss_photcal_steps.run.lock import folder_lock
 from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
 
 __all__ = ["SossPhotcalPipeline"]
@@ -175,15 +178,33 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         Raises
         ------
         SossInputError
-            If the association cannot be used, nothing is left to be combined, or, after all
-            else is done, some observations failed.
+            If the association cannot be used, another run is at work in the folder, nothing is
+            left to be combined, or, after all else is done, some observations failed.
         """
         if not isinstance(input, str | os.PathLike) or not str(input).lower().endswith(".json"):
             raise SossInputError("soss_photcal needs an association, a .json file.")
         path = os.path.abspath(self.make_input_path(os.fspath(input)))
         name, members = read_association(path)
         folder = os.path.abspath(self.output_dir or os.getcwd())
-        os.makedirs(folder, exist_ok=True)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise SossInputError(f"{folder} cannot be made: {error.strerror}.") from error
+        with self._alone_in(folder):
+            return self._work(name, members, folder)
+
+    @contextmanager
+    def _alone_in(self, folder: str) -> Iterator[None]:
+        """Keep other runs out of the folder, and remove what killed ones have left."""
+        with folder_lock(folder):
+            for one in remove_leftovers(folder):
+                log.info("Removed %s, which a run that was killed had left.", one)
+            yield
+
+    def _work(
+        self, name: str, members: Sequence[dict[str, Any]], folder: str
+    ) -> SossPhotomCorrectionModel:
+        """Run all stages in a folder that is locked."""
         state = State(os.path.join(folder, f"{name}_photcal.json"), self.force)
         # Taken now, because a run of jwst's steps may leave other values behind.
         self._parameters = {step: _parameters(getattr(self, step)) for step in self.step_defs}

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.leftovers import scratch_prefix
 from soss_photcal_steps.photcal.members import Observation
 
 __all__ = ["product_root", "run_spec2", "spectra_name"]
@@ -103,7 +104,7 @@ def run_spec2(pipeline: Any, one: Observation, folder: str, kind: str = "x1d") -
     }
     pipeline.output_dir, pipeline.save_results = folder, True
     before = {path: _stamp(path) for path in wanted}
-    with tempfile.TemporaryDirectory(prefix=".soss_", dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(prefix=scratch_prefix(), dir=folder) as scratch:
         association = os.path.join(scratch, f"{stem}_spec2_asn.json")
         with open(association, "w", encoding="utf-8") as stream:
             json.dump(content, stream)

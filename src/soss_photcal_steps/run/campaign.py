@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.leftovers import remove_leftovers
 from soss_photcal_steps.photcal.state import State
 from soss_photcal_steps.run.limits import (
     available_memory,
@@ -99,6 +100,8 @@ def run_campaign(
     )  # fmt: skip
     progress = Progress(len(plan.units))
     with folder_lock(folder):
+        for one in remove_leftovers(folder):
+            progress.say(f"Removed {one}, which a run that was killed had left.")
         _begin(settings, force)
         os.makedirs(os.path.dirname(log_path(settings, "any")), exist_ok=True)
         try:
@@ -107,6 +110,8 @@ def run_campaign(
         finally:
             progress.close()
             _tidy(settings)
+            # Of workers that were killed on the way.
+            remove_leftovers(folder)
 
 
 def _work(

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,12 +21,23 @@ LOCK_FILE = ".soss_photcal.lock"
 _CANNOT = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
+class _Held(threading.local):
+    """The folders that this thread has locked."""
+
+    def __init__(self) -> None:
+        self.folders: tuple[str, ...] = ()
+
+
+_HELD = _Held()
+
+
 @contextmanager
 def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     """Keep other runs out of a folder.
 
     The lock is one of the operating system (``flock``), which ends with the process that holds
-    it, however that ends; so a file that an earlier run left behind locks nothing.
+    it, however that ends; so a file that an earlier run left behind locks nothing.  A thread
+    that holds it may take it again, which does nothing; another thread is another run.
 
     Parameters
     ----------
@@ -42,6 +54,10 @@ def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
     SossInputError
         If another run holds the lock, or the folder cannot be written to.
     """
+    place = os.path.realpath(folder)
+    if place in _HELD.folders:
+        yield
+        return
     path = os.path.join(folder, LOCK_FILE)
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
@@ -52,7 +68,12 @@ def folder_lock(folder: str | os.PathLike[str]) -> Iterator[None]:
         who = f"process {os.getpid()} on {socket.gethostname()} since {time.ctime()}"
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, who.encode(), 0)
-        yield
+        before = _HELD.folders
+        _HELD.folders = (*before, place)
+        try:
+            yield
+        finally:
+            _HELD.folders = before
         # The file stays: removing it while another waits would give two runs a lock each.
         os.ftruncate(descriptor, 0)
     finally:
@@ -65,8 +86,8 @@ def _take(descriptor: int, folder: str | os.PathLike[str]) -> None:
     except BlockingIOError as error:
         who = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
         raise SossInputError(
-            f"Another run is at work in {folder} ({who}); wait for it, or give another "
-            "--output-dir."
+            f"Another run is at work in {folder} ({who}); wait for it, or give another folder "
+            "for the products."
         ) from error
     except OSError as error:
         if error.errno not in _CANNOT:

@@ -106,6 +106,11 @@ class _FinishPipeline(SossPhotcalPipeline):
     outcomes: Mapping[tuple[str, ...], Outcome]
     finished: dict[str, str]
 
+    @contextmanager
+    def _alone_in(self, folder: str) -> Iterator[None]:
+        # The process that has this one do it holds the lock.
+        yield
+
     def _observation(self, one: Observation, folder: str, state: State) -> list[str]:
         found = self.outcomes[one.files]
         if found.status == "failed":

@@ -143,6 +143,22 @@ def test_widgets_drive_the_state(exposure):
     assert state.setting == Setting()
 
 
+def test_row_of_the_list_masks_a_candidate(exposure):
+    """A click on a row of the list masks its source, a second one gives it back."""
+    state = ExplorerState(exposure)
+    page = page_of(["x"], lambda path: state)
+    page._find_now()
+    count = len(state.contamination.sources)
+    assert page.controls.message.text.startswith(f"{count} sources")
+    assert len(page.figures.candidates.data["number"]) == count
+    number = next(k for k in range(1, count + 1) if state.rows_of(k))
+    for masked in (True, False):
+        page.controls.table.source.selected.indices = [number - 1]
+        assert bool(state.setting.intervals) == masked
+        assert page.controls.table.source.selected.indices == []
+        assert (page.figures.candidates.data["masked"][number - 1] > 0) == masked
+
+
 def test_image_that_is_sent_is_that_of_the_state(exposure):
     """After each change, the data of the figures are the state's numbers."""
     state = ExplorerState(exposure)

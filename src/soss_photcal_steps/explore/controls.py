@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,20 @@ _SHOW_VIEW = """
         const turn = () => { on = !on; show(on ? "after" : "before"); };
         window.soss_blinking = setInterval(turn, pause);
     } else show(view == "stacked" ? "before" : view);
+"""
+
+# While a slider moves, the two images that change are made here: sending them takes longer.
+_DRAW = """
+    const left = sliders.left.value, right = sliders.right.value;
+    const one = halves.data.left[0], other = halves.data.right[0];
+    const first = before.data.image[0], sky = background.data.image[0], rest = after.data.image[0];
+    if (!one || one.length != rest.length) return;
+    for (let i = 0; i < rest.length; i++) {
+        sky[i] = left * one[i] + right * other[i];
+        rest[i] = first[i] - sky[i];
+    }
+    background.change.emit();
+    after.change.emit();
 """
 
 # Keys go to the server as text with a running number, so that the same key counts each time.
@@ -102,7 +117,10 @@ class Controls:
     def __init__(self, files: Sequence[str]) -> None:
         self.heading = Div(text="", disable_math=True, sizing_mode="stretch_width", name="heading")
         self.message = Div(text="", disable_math=True, sizing_mode="stretch_width", name="message")
-        options: Any = [(str(number), name) for number, name in enumerate(files)]
+        # Two files of the same name are told apart by their folders.
+        short = [os.path.basename(name) for name in files]
+        names = short if len(set(short)) == len(short) else list(files)
+        options: Any = [(str(number), name) for number, name in enumerate(names)]
         self.file = Select(title="File", options=options, value="0", width=_WIDTH, name="file")
         self.template = Select(title="Template, best first", width=_WIDTH, name="template")
         self.sliders: dict[str, Any] = {}
@@ -199,7 +217,7 @@ class Controls:
             Div(text="Mask: draw with the box or the lasso of the upper images", width=_WIDTH),
             row(self.brush, self.clear),
             self.find,
-            self.candidate_table(figures.candidates),
+            self.candidate_table(figures.listed),
             Div(text=_HELP, width=_WIDTH, styles={"font-size": "11px"}),
             self.key,
         ]
@@ -227,6 +245,14 @@ class Controls:
                 code=_SHOW_VIEW,
             ),
         )  # fmt: skip
+        for slider in self.sliders.values():
+            slider.js_on_change(
+                "value",
+                CustomJS(
+                    args={"sliders": self.sliders, "halves": figures.halves, **figures.images},
+                    code=_DRAW,
+                ),
+            )
         self.range.js_on_change(
             "value",
             CustomJS(

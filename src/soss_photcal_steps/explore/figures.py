@@ -72,10 +72,13 @@ class Figures:
             name: ColumnDataSource({"image": [state.before]})
             for name in ("before", "after", "background")
         }
+        #: The two parts of the template, from which the browser draws while a slider moves.
+        self.halves = ColumnDataSource({"left": [], "right": []})
         self.mask = ColumnDataSource({"image": []})
-        self.candidates = ColumnDataSource(
-            {key: [] for key in _CANDIDATE_COLUMNS}
-        )  # fmt: skip
+        # Not one for both: a click on a mark selects it, and must not count as one in the list.
+        self.candidates, self.listed = (
+            ColumnDataSource({key: [] for key in _CANDIDATE_COLUMNS}) for _ in range(2)
+        )
         x_range = Range1d(start=-0.5, end=nx - 0.5, bounds=(-200, nx + 200))
         y_range = Range1d(
             start=first - 0.5, end=first + ny - 0.5, bounds=(first - 60, first + ny + 60)
@@ -256,19 +259,24 @@ class Figures:
         state : ExplorerState
             The state.
         """
+        left, right = state.template_halves()
+        self.halves.data = {"left": [left], "right": [right]}
         self.mask.data = {"image": [_rgba(state.mask(), state.painted_inside())]}
 
-    def show(self, state: ExplorerState) -> None:
+    def show(self, state: ExplorerState, *, moving: bool = False) -> None:
         """Send the images, averages and spectra.
 
         Parameters
         ----------
         state : ExplorerState
             The state.
+        moving : bool, optional
+            Whether a slider is moving: then the browser draws the images itself.
         """
-        background = state.background()
-        self.images["background"].data = {"image": [background]}
-        self.images["after"].data = {"image": [state.before - background]}
+        if not moving:
+            background = state.background()
+            self.images["background"].data = {"image": [background]}
+            self.images["after"].data = {"image": [state.before - background]}
         before, sky, wing = state.parts_before(), state.parts_background(), state.parts_wing()
         self._show_averages(before, sky, wing)
         for order, source in self.spectra.items():
@@ -329,3 +337,4 @@ class Figures:
             ):  # fmt: skip
                 table[key].append(value)
         self.candidates.data = table
+        self.listed.data = dict(table)

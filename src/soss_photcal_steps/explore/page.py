@@ -266,21 +266,11 @@ class ExplorerPage:
     def _on_candidate(self, _attribute: str, _old: Sequence[int], new: Sequence[int]) -> None:
         if not new:
             return
-        self.figures.candidates.selected.indices = []
+        self.figures.listed.selected.indices = []
         self._toggle(new[0] + 1)
 
-    _toggled_now = False
-
     def _toggle(self, number: int) -> None:
-        # A click on the image is a tap, and selects the mark under it: it counts once.
-        if self._toggled_now:
-            return
-        self._toggled_now = True
-        self.document.add_timeout_callback(self._forget_toggle, 150)
         self._act(lambda: self._known_state.toggle_source(number))
-
-    def _forget_toggle(self) -> None:
-        self._toggled_now = False
 
     def _find(self) -> None:
         self._say("Looking for zero orders and traces of other stars ...")
@@ -311,11 +301,8 @@ class ExplorerPage:
     def _say(self, text: str, kind: str = "info", *, is_html: bool = False) -> None:
         message = self.controls.message
         message.text = text if is_html else escape(text)
-        message.styles = (
-            {"background": _COLOURS[kind], "padding": "6px 10px", "border-radius": "4px"}
-            if text
-            else {}
-        )
+        colour, padding = (_COLOURS[kind], "6px 10px") if text else ("transparent", "0")
+        message.styles = {"background": colour, "padding": padding, "border-radius": "4px"}
 
     def _show_choices(self) -> None:
         """List the templates, the best first."""
@@ -358,7 +345,7 @@ class ExplorerPage:
         finally:
             self._quiet = False
         controls.numbers.text = self._number_table()
-        self.figures.show(state)
+        self.figures.show(state, moving=moving)
 
     def _number_table(self) -> str:
         """Say in a small table what the scales are and what the fit says."""

@@ -345,8 +345,14 @@ class ExplorerState:
 
     # The images.
 
-    def _template_halves(self) -> tuple[np.ndarray, np.ndarray]:
-        """Left and right part of the template at scale 1."""
+    def template_halves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Give the parts of the template that the two scales belong to.
+
+        Returns
+        -------
+        left, right : ndarray
+            Shape (ny, nx), DN/s at a scale of 1; their sum is the template.
+        """
         if self._halves is None or self._halves[0] != self.template:
             templates, number = self.exposure.templates, self.template
             image = templates.images[number]
@@ -365,7 +371,7 @@ class ExplorerState:
         """
         if not self.by_hand:
             return self.fit.result.background[self._inside]
-        left, right = self._template_halves()
+        left, right = self.template_halves()
         one, other = np.float32(self.scales[0]), np.float32(self.scales[1])
         return one * left + other * right
 
@@ -448,7 +454,7 @@ class ExplorerState:
         result, by_hand = self.fit.result, self.by_hand
         kept = self._parts
         if kept is None or kept[0] is not result or kept[1] != by_hand:
-            halves = self._template_halves() if by_hand else (self.background(),) * 2
+            halves = self.template_halves() if by_hand else (self.background(),) * 2
             first = self._make_parts(halves[0])
             second = self._make_parts(halves[1]) if by_hand else first
             kept = self._parts = (result, by_hand, first, second)

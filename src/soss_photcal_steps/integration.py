@@ -37,6 +37,11 @@ def get_steps() -> list[tuple[str, str | None, bool]]:
             "soss_photom_combine",
             False,
         ),
+        (
+            "soss_photcal_steps.template.template_step.SossTemplateBuildStep",
+            "soss_template_build",
+            False,
+        ),
     ]
 
 

@@ -1,0 +1,1 @@
+"""Background templates from exposures: masking, combination, smoothing, libraries."""

@@ -1,0 +1,107 @@
+"""Sources in a background exposure: stars, their traces and zero orders, with their halos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from photutils.segmentation import detect_sources
+from scipy.ndimage import binary_dilation, gaussian_filter, maximum
+
+__all__ = ["MaskOptions", "mask_sources"]
+
+# Significance of a segment's brightest pixel, and by how much more its mask is grown, pixels.
+_HALOS = ((5.0, 4), (20.0, 8), (100.0, 16), (500.0, 32))
+# Smoothing before the search, pixels along rows and columns of the array: zero orders are tall.
+_KERNEL = (2.5, 1.5)
+_LEAST_PIXELS = 6
+# A pixel this far off alone is bad, in units of the noise.
+_SINGLE = 5.0
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """Settings of the search.
+
+    Attributes
+    ----------
+    n_sigma : float
+        Threshold in units of the noise of the smoothed residual.
+    grow : int
+        Pixels by which each segment is grown, and more for a bright one.
+    """
+
+    n_sigma: float = 3.0
+    grow: int = 4
+
+
+def _spread(values: np.ndarray) -> float:
+    """Give the standard deviation from the median of the absolute values."""
+    return 1.4826 * float(np.median(np.abs(values))) if values.size else np.inf
+
+
+def mask_sources(
+    residual: np.ndarray,
+    error: np.ndarray,
+    good: np.ndarray,
+    options: MaskOptions | None = None,
+) -> np.ndarray:
+    """Find the pixels that the light of a source reaches, and single bad pixels.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (ny, nx)
+        Image less a smooth background, DN/s.
+    error : ndarray
+        Its standard error, DN/s.
+    good : ndarray of bool
+        Valid pixels.
+    options : MaskOptions, optional
+        Settings.
+
+    Returns
+    -------
+    ndarray of bool
+        True where a pixel is not to be used.
+    """
+    options = options or MaskOptions()
+    pull = np.where(good, residual / np.where(good & (error > 0), error, 1.0), 0.0)
+    noise = max(_spread(pull[good]), 1.0) if good.any() else 1.0
+    single = np.abs(pull) > _SINGLE * noise
+    # A lone hot pixel must not look like a source when its light is spread.
+    bounded = np.clip(pull, -4 * noise, 6 * noise)
+    share = gaussian_filter(good.astype(float), _KERNEL)
+    smooth = gaussian_filter(bounded, _KERNEL) / np.maximum(share, 0.2)
+    smooth[~good & (share < 0.3)] = 0
+    level = _spread(smooth[good])
+    if not np.isfinite(level) or level == 0:
+        return single
+    segments = detect_sources(smooth, options.n_sigma * level, n_pixels=_LEAST_PIXELS)
+    masked = single.copy()
+    if segments is None:
+        return masked
+    labels = np.asarray(segments.data)
+    numbers = np.arange(1, labels.max() + 1)
+    # Of a bright source the unbounded light says how far its halo reaches.
+    light = gaussian_filter(np.clip(pull, 0, 5000 * noise), 1.0)
+    peak = np.asarray(maximum(light, labels, numbers)) / noise
+    for least, extra in ((0.0, 0), *_HALOS):
+        chosen = np.isin(labels, numbers[peak >= least])
+        if chosen.any():
+            radius = options.grow + extra
+            masked |= _grown(chosen, radius)
+    return masked
+
+
+def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
+    """Dilate by a disc."""
+    if radius <= 0:
+        return mask
+    if radius > 6:
+        # Large discs are made of squares and diamonds in turn, which is much faster.
+        cross, square = None, np.ones((3, 3), bool)
+        for step in range(radius):
+            mask = binary_dilation(mask, square if step % 5 < 2 else cross)
+        return mask
+    y, x = np.ogrid[-radius : radius + 1, -radius : radius + 1]
+    return binary_dilation(mask, x * x + y * y <= radius * radius)

@@ -1,0 +1,254 @@
+"""The step that makes a library of background templates from exposures of the sky."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stdatamodels.jwst.datamodels import SossBkgModel
+
+from soss_photcal_steps.background.inputs import read_association
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.photom.header import DeliveryHeader, pedigree
+from soss_photcal_steps.step import SossStep
+from soss_photcal_steps.template import library
+from soss_photcal_steps.template.existing import read_entries
+from soss_photcal_steps.template.inputs import (
+    BackgroundExposure,
+    check_together,
+    group_exposures,
+    read_exposure,
+)
+from soss_photcal_steps.template.mask import MaskOptions
+from soss_photcal_steps.template.smooth import SmoothOptions
+from soss_photcal_steps.template.star import build_with_stars
+from soss_photcal_steps.template.statistics import LibraryStatistics, library_statistics
+
+__all__ = ["SossTemplateBuildStep"]
+
+log = logging.getLogger(__name__)
+
+_RECORDED_OPTIONS = (
+    "group_by",
+    "star",
+    "library",
+    "names",
+    "degree_left",
+    "degree_right",
+    "row_sigma",
+    "source_sigma",
+    "grow",
+    "trace_half_width",
+)
+
+
+class SossTemplateBuildStep(SossStep):
+    """Make background templates of exposures, and a library of them.
+
+    The input is one or several ``rate`` or ``rateints`` of NIS_SOSS, or a level-2 association
+    with background members.  The product is a ``bkg`` reference, for ``override_bkg`` and for
+    CRDS.
+    """
+
+    class_alias = "soss_template_build"
+    product_suffix = "sosslib"
+
+    spec = """
+    group_by = option('all', 'observation', 'exposure', default='all')  # What makes one template: all input together, each observation of a program, or each exposure
+    star = option('auto', 'yes', 'no', default='auto')  # Whether a star is in the aperture, whose traces are masked and whose wings are taken off; auto: where the header does not say that the exposure is a dedicated background (BKGDTARG)
+    library = string(default=None)  # Library (FITS) to which the new templates are added; the product is a new file
+    names = force_list(default=None)  # Names of the new templates; target and date if None
+    degree_left = integer(min=1, max=12, default=4)  # Degree of the polynomial along the rows left of the break; describes simulated skies and the published template to 0.3 per cent
+    degree_right = integer(min=1, max=16, default=6)  # The same right of the break
+    row_sigma = float(min=0, default=12.0)  # Gaussian sigma over which the polynomials of neighbouring rows are fitted together, pixels; the sky changes over more than 100 rows
+    source_sigma = float(min=1.5, default=3.0)  # Threshold above which sources are masked, in units of the noise of the smoothed image
+    grow = integer(min=0, max=50, default=4)  # Pixels by which the mask of a source is grown; up to 32 more for bright ones
+    trace_half_width = float(min=5, default=30.0)  # Half width of the mask over a star's traces, pixels; beyond it the wings are fitted
+    author = string(default='soss_photcal_steps')  # AUTHOR of the library
+    pedigree = string(default=None)  # PEDIGREE; INFLIGHT with the dates of the first and the last exposure if None
+    description = string(default='NIRISS SOSS background templates')  # DESCRIP, up to 68 characters
+    useafter = string(default='2022-06-01T00:00:00')  # USEAFTER, YYYY-MM-DDTHH:MM:SS; by default before the first data of SOSS
+    save_plots = boolean(default=False)  # Save pictures of the library and of each new template (_sosslib.png, _sosslib-template0.png and so on)
+    """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
+
+    def process(
+        self,
+        input: Any,  # noqa: A002 (the name in stpipe)
+        *more: Any,
+    ) -> SossBkgModel:
+        """Make the library.
+
+        Parameters
+        ----------
+        input : path, JwstDataModel, or list of them
+            Background exposures; a ``.json`` path is a level-2 association, whose background
+            members are taken, or its science members if it has none.
+        *more
+            Further exposures.
+
+        Returns
+        -------
+        SossBkgModel
+            The library.
+
+        Raises
+        ------
+        SossInputError
+            If the input cannot be used.
+        """
+        exposures = self._exposures([input, *more] if more else input)
+        first = exposures[0].info
+        groups = group_exposures(exposures, self.group_by)
+        if self.names is not None and len(self.names) != len(groups):
+            raise SossInputError(
+                f"{len(self.names)} names are given for {len(groups)} templates; give one for each."
+            )
+        entries = read_entries(self._existing(), first) if self.library else []
+        built = []
+        for number, group in enumerate(groups):
+            name = self.names[number] if self.names is not None else None
+            entry, template = self._template(group, name)
+            built.append((len(entries), entry, template))
+            entries.append(entry)
+        taken = [entry.name for entry in entries]
+        for name in taken:
+            if taken.count(name) > 1:
+                log.warning("%d templates have the name %s.", taken.count(name), name)
+        model = SossBkgModel()
+        library.fill_library(
+            model, entries, first.window, str(first.filter), self._header(exposures)
+        )
+        model.meta.filename = first.name
+        statistics = library_statistics(np.array(model.data))
+        self._describe(statistics, taken)
+        inputs = [one.path for one in exposures if one.path]
+        if self.library:
+            inputs.append(self._existing())
+        self.record(
+            model,
+            meta={
+                "options": {name: getattr(self, name) for name in _RECORDED_OPTIONS},
+                "names": taken,
+                "adds": [float(value) for value in statistics.adds],
+                "variance": [float(value) for value in statistics.variance],
+            },
+            inputs=inputs,
+        )
+        if self.save_plots:
+            self._save_figures(statistics, taken, np.array(model.data), built, first.window)
+        return model
+
+    def _exposures(self, item: Any) -> list[BackgroundExposure]:
+        """Read all exposures."""
+        if isinstance(item, str | Path) and str(item).lower().endswith(".json"):
+            path = self.make_input_path(str(item))
+            self.check_file(path)
+            association = read_association(path)
+            given: list[Any] = list(association.background or association.science)
+            self.set_primary_input(given[0])
+        else:
+            series = isinstance(item, Sequence) and not isinstance(item, str)
+            given = [
+                self.make_input_path(str(one)) if isinstance(one, str | Path) else one
+                for one in (item if series else [item])
+            ]
+        if not given:
+            raise SossInputError("The list of background exposures is empty.")
+        files = [one for one in given if isinstance(one, str)]
+        for path in files:
+            self.check_file(path)
+        self.protect(*files)
+        if files:
+            self.set_primary_input(files[0])
+        exposures = [read_exposure(one) for one in given]
+        check_together(exposures)
+        return exposures
+
+    def _existing(self) -> str:
+        path = self.make_input_path(str(self.library))
+        self.check_file(path)
+        self.protect(path)
+        return path
+
+    def _header(self, exposures: Sequence[BackgroundExposure]) -> DeliveryHeader:
+        given = self.pedigree
+        if given is None:
+            days = [one.date for one in exposures if one.date]
+            if not days:
+                raise SossInputError(
+                    "No exposure says when it was observed (DATE-OBS); give the pedigree."
+                )
+            given = pedigree(days)
+        return DeliveryHeader(self.author, given, self.description, self.useafter)
+
+    def _template(self, group: Sequence[BackgroundExposure], name: str | None) -> tuple[Any, Any]:
+        """Build one template of a group of exposures."""
+        stars = [
+            self.star == "yes" or (self.star == "auto" and not one.background_target)
+            for one in group
+        ]
+        label = name or f"{group[0].target} {group[0].date or 'undated'}"
+        log.info(
+            "Template %s: %d exposure(s), %d with a star in the aperture.",
+            label, len(group), sum(stars),
+        )  # fmt: skip
+        window = group[0].info.window
+        try:
+            template = build_with_stars(
+                [one.with_star(star) for one, star in zip(group, stars, strict=True)],
+                window.strip_rows,
+                SmoothOptions(self.degree_left, self.degree_right, self.row_sigma),
+                MaskOptions(self.source_sigma, self.grow),
+                self.trace_half_width,
+            )
+        except ValueError as error:
+            raise SossInputError(f"No template {label} can be made: {error}.") from error
+        details = library.template_details(template)
+        for line in details:
+            log.info("  %s", line)
+        entry = library.make_entry(
+            label,
+            template,
+            window,
+            library.origin_lines(
+                [one.info.name for one in group],
+                [one.date for one in group],
+                next((one.place for one in group if one.place), None),
+                details,
+            ),
+        )
+        return entry, template
+
+    @staticmethod
+    def _describe(statistics: LibraryStatistics, names: Sequence[str]) -> None:
+        if len(names) < 2:
+            return
+        log.info(
+            "%d templates; %d principal component(s) make up 99 per cent of their differences.",
+            len(names), statistics.needed(),
+        )  # fmt: skip
+        for name, adds in zip(names, statistics.adds, strict=True):
+            log.info("  %s differs by %.2f per cent from all sums of the others.", name, 100 * adds)
+
+    def _save_figures(
+        self,
+        statistics: LibraryStatistics,
+        names: list[str],
+        images: np.ndarray,
+        built: Sequence[Any],
+        window: Any,
+    ) -> None:
+        from soss_photcal_steps.report.library_figure import library_figure, template_figure
+
+        with self.side_product("sosslib", ".png") as path:
+            library_figure(statistics, names, images).savefig(path, dpi=110)
+        for number, entry, template in built:
+            with self.side_product(f"sosslib-template{number}", ".png") as path:
+                figure = template_figure(
+                    template.image, template.mean, template.error, template.edge.column,
+                    window.strip_rows, f"Template {number}: {entry.name}",
+                )  # fmt: skip
+                figure.savefig(path, dpi=110)

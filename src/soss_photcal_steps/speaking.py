@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from soss_photcal_steps import _jwst
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.parameters import (
+    check_class,
+    check_parameter_file,
+    refuse_in_a_sentence,
+)
 
 __all__ = ["PACKAGE", "SossStepError", "SpeakingMixin"]
 
@@ -51,6 +57,101 @@ class SpeakingMixin:
         inherited: tuple[str, ...] = super().get_stpipe_loggers()  # type: ignore[misc]  # stpipe's
         return (*inherited, PACKAGE)
 
+    @classmethod
+    def build_config(cls, input: Any, **kwargs: Any) -> Any:  # noqa: A002 (the name in stpipe)
+        """Build the configuration.
+
+        Parameters
+        ----------
+        input : object
+            The input.
+        **kwargs
+            Parameters, or ``config_file``.
+
+        Returns
+        -------
+        config : configobj.ConfigObj
+            The configuration.
+        config_file : str or None
+            Path of the parameter file.
+
+        Raises
+        ------
+        SossInputError
+            If the parameter file cannot be used, or is for another step.
+        """
+        path = kwargs.get("config_file")
+        if path is not None:
+            check_parameter_file(path)
+        _check_step_files(kwargs.get("steps"), path)
+        with refuse_in_a_sentence(cls._say_class(), path):
+            config, config_file = super().build_config(input, **kwargs)  # type: ignore[misc]  # stpipe's
+        if path is not None:
+            check_class(config, cls, path)
+        return config, config_file
+
+    @classmethod
+    def merge_config(cls, config: Any, config_file: Any) -> Any:
+        """Merge the parameter files of single steps into a configuration.
+
+        Parameters
+        ----------
+        config : configobj.ConfigObj
+            The configuration.
+        config_file : path or None
+            The parameter file that it is from, which paths in it are relative to.
+
+        Returns
+        -------
+        configobj.ConfigObj
+            The configuration.
+        """
+        _check_step_files(config.get("steps"), config_file)
+        return super().merge_config(config, config_file)  # type: ignore[misc]  # stpipe's
+
+    @classmethod
+    def from_config_section(
+        cls, config: Any, parent: Any = None, name: Any = None, config_file: Any = None
+    ) -> Any:
+        """Make a step of a configuration.
+
+        Parameters
+        ----------
+        config : configobj.ConfigObj
+            The configuration.
+        parent : jwst.stpipe.Step, optional
+            The pipeline that it is part of.
+        name : str, optional
+            Its name.
+        config_file : path, optional
+            The parameter file.
+
+        Returns
+        -------
+        SpeakingMixin
+            The step.
+
+        Raises
+        ------
+        SossInputError
+            If a parameter does not exist, or has no possible value.
+        """
+        try:
+            with refuse_in_a_sentence(cls._say_class(), config_file):
+                return super().from_config_section(  # type: ignore[misc]  # stpipe's
+                    config, parent=parent, name=name, config_file=config_file
+                )
+        except SossInputError as error:
+            # Outside of run, but under strun too, which ends on it without a traceback.
+            if isinstance(error, SossStepError):
+                raise
+            log.error("%s", error)
+            raise SossStepError(str(error)) from error
+
+    @classmethod
+    def _say_class(cls) -> str:
+        return cls.class_alias or cls.__name__
+
     def run(self, *args: Any) -> Any:
         """Run the step.
 
@@ -84,3 +185,11 @@ class SpeakingMixin:
     @property
     def _label(self) -> str:
         return self.class_alias or self.name
+
+
+def _check_step_files(steps: Any, config_file: Any) -> None:
+    """Check the parameter files of single steps, whose paths are relative to that of the whole."""
+    for step in steps.values() if isinstance(steps, dict) else ():
+        path = step.get("config_file") if isinstance(step, dict) else None
+        if isinstance(path, str) and path:
+            check_parameter_file(os.path.join(os.path.dirname(config_file or ""), path))

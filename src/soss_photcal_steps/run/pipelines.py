@@ -185,7 +185,7 @@ def prepare(task: Task) -> _Work:
         value.pop("class", None)
         value.pop("name", None)
         _make(SossPhotcalPipeline, replace(settings, config=value))
-    except MemoryError:
+    except (SossInputError, MemoryError):
         raise
     except Exception as error:
         # configobj and stpipe have kinds of their own, which differ between versions.

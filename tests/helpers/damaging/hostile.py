@@ -11,7 +11,8 @@ import numpy as np
 from damaging.mutations import Damage
 
 __all__ = [
-    "hostile_asdf", "hostile_association", "hostile_csv", "hostile_restrictions", "hostile_yaml",
+    "hostile_asdf", "hostile_association", "hostile_csv", "hostile_parameters",
+    "hostile_restrictions", "hostile_yaml",
 ]  # fmt: skip
 
 _BOMB = "\n".join(
@@ -229,4 +230,47 @@ def hostile_asdf(rng: np.random.Generator, good: bytes) -> Damage:
     return Damage(
         "hostile", f"{value[:70]!r} for {text[start:stop][:40]!r}",
         new.encode("utf-8", "surrogatepass") + rest,
+    )  # fmt: skip
+
+
+_CLASSES = ("soss_photcal_steps.SossTemplateBackgroundStep", "os.system", "evil.Step", "''", "7",
+            "[a]", "null", "../evil", "jwst.photom.PhotomStep")  # fmt: skip
+
+
+def hostile_parameters(rng: np.random.Generator, good: bytes) -> Damage:
+    """Give a parameter file of another step, with odd parameters, values or tags, or a huge one."""
+    text = good.decode()
+    choice = int(rng.integers(8))
+    if choice == 0:
+        return Damage("hostile", "huge", good.replace(b"\n...", b"\n#" + b"x" * 2**22 + b"\n..."))
+    if choice == 1:
+        wrong = _CLASSES[rng.integers(len(_CLASSES))]
+        found = list(re.finditer(r"class: ([\w.]+)", text))
+        place = found[rng.integers(len(found))]
+        new = text[: place.start(1)] + wrong + text[place.end(1) :]
+        return Damage("hostile", f"class {wrong}", new.encode())
+    if choice == 2:
+        name = ("sigmo", "'steps'", "'a.b'", "class", "''", "7", "'x\ny'", "null")[rng.integers(8)]
+        new = re.sub(r"(parameters:\s*\{?)", lambda m: f"parameters: {{{name}: 3, ", text, count=1)
+        if "{" not in text.partition("parameters:")[2][:3]:
+            new = re.sub(r"parameters:\n", f"parameters:\n  {name}: 3\n", text, count=1)
+        return Damage("hostile", f"a parameter {name}", new.encode())
+    if choice == 3:
+        lines = ("sigma = ", "[", "a" * 3000, "[steps]", "%(x)s = 1", "save_plots = yes")
+        ini = f"name = x\nclass = a.SossRatioStep\n{lines[rng.integers(6)]}\n"
+        return Damage("hostile", f"of the older kind, {ini[-20:]!r}", ini.encode())
+    value = _ASDF_VALUES[rng.integers(len(_ASDF_VALUES))]
+    if choice == 4:
+        new = text.replace("\n--- !core/asdf-1.1.0\n", f"\n--- !core/asdf-1.1.0\n{_BOMB}\n")
+        return Damage("hostile", "bomb of aliases", new.encode())
+    first = text.index("!core/asdf-1.1.0")
+    places = [
+        m.span(1)
+        for m in re.finditer(r"(?<=[ {\n])[a-z_0-9]+: ([^\n,{}\[\]]+)", text)
+        if m.start() > first
+    ]
+    start, stop = places[rng.integers(len(places))]
+    return Damage(
+        "hostile", f"{value[:70]!r} for {text[start:stop][:40]!r}",
+        (text[:start] + value + text[stop:]).encode("utf-8", "surrogatepass"),
     )  # fmt: skip

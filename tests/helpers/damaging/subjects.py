@@ -26,6 +26,7 @@ _X1D_OLD = "jw_old_x1dints.fits"
 _X1D_SUMS = "jw_sums_x1dints.fits"
 _MODEL_SUMS = "star_sums.fits"
 _X1D_PACKED = "jw_packed_x1dints.fits.gz"
+_PARS, _PARS_ALL = "pars-soss_ratio.asdf", "pars-soss_photcal.asdf"
 _OUT = "out"
 _OF_THE_DAY = ("cal_logs", "history", "asdf_library")
 Result = dict[str, Any]
@@ -279,6 +280,24 @@ def _traces(folder: Path) -> Result:
     return {f"order {order}": rows for order, rows in found.items()}
 
 
+def _ratio_parameters(folder: Path) -> Result:
+    from soss_photcal_steps.ratio.ratio_step import SossRatioStep
+
+    config, path = SossRatioStep.build_config(None, config_file=str(folder / _PARS))
+    step = SossRatioStep.from_config_section(config, config_file=path)
+    return dict(_flat({"pars": step.get_pars()}))
+
+
+def _all_parameters(folder: Path) -> Result:
+    """Read parameters as ``soss-photcal run --parameters`` does."""
+    from soss_photcal_steps.run.pipelines import prepare
+    from soss_photcal_steps.run.work import Settings, Task
+
+    settings = Settings("x", str(folder / _OUT), "photom", config_file=str(folder / _PARS_ALL))
+    _, _, config = prepare(Task("prepare", "parameters", settings, more=(None, [])))
+    return dict(_flat({"config": config}))
+
+
 def _exists(path: str) -> None:
     from soss_photcal_steps.files import check_fits
 
@@ -304,6 +323,10 @@ SUBJECTS: tuple[Subject, ...] = (
     Subject("ratio product", "one_sossratio.asdf", (), _read_ratio, hostile.hostile_asdf, 2),
     Subject("correction product", "all_sosscorr.asdf", (), _correction, hostile.hostile_asdf, 1.2),
     Subject("photom file", _PHOTOM, (), _photom, weight=2),
+    Subject("parameters, soss_ratio", _PARS, (), _ratio_parameters, hostile.hostile_parameters, 1),
+    Subject(
+        "parameters, soss_photcal", _PARS_ALL, (), _all_parameters, hostile.hostile_parameters, 1
+    ),
     Subject(
         "association, rateints", "asn.json", (_RATEINTS,), _level2, hostile.hostile_association, 1
     ),
@@ -360,6 +383,7 @@ def make_corpus(folder: Path) -> None:
     pack(folder / _MODEL, folder / "star.fits.gz")
     add_sums(folder / _MODEL, folder / _MODEL_SUMS)
     _write_tables(folder)
+    _write_parameters(folder)
     _write_products(folder)
     shutil.rmtree(folder / "references")
 
@@ -428,6 +452,27 @@ def _write_tables(folder: Path) -> None:
         "star,program,observation,order,low,high,action,note\nGSPC P330-E,6606,42,1,1.0,1.1,"
         "exclude,a reason\nBD+60 1753,1091,,2,0.6,0.95,keep,\n,1539,77,,,,exclude,all of it\n"
     )
+
+
+def _write_parameters(folder: Path) -> None:
+    """Write parameter files, of a step and of a pipeline with its steps."""
+    ratio = {
+        "class": "soss_photcal_steps.ratio.ratio_step.SossRatioStep", "name": "soss_ratio",
+        "parameters": {"save_plots": True, "order3_joins": [0.75, 0.9], "mask_ranges": False,
+                       "flux_unit": "Jy", "skip": False},
+    }  # fmt: skip
+    combine = {
+        "class": "soss_photcal_steps.combine.combine_step.SossPhotomCombineStep",
+        "name": "soss_photom_combine",
+        "parameters": {"orders": [1, 2, 3], "sigma": 2.5, "method": "weighted"},
+    }
+    whole = {
+        "class": "soss_photcal_steps.photcal.photcal_pipeline.SossPhotcalPipeline",
+        "name": "soss_photcal", "parameters": {"report": False}, "steps": [ratio, combine],
+    }  # fmt: skip
+    for name, tree in ((_PARS, ratio), (_PARS_ALL, whole)):
+        asdf.AsdfFile(tree).write_to(folder / name)
+        _without_log(folder / name)
 
 
 def _write_products(folder: Path) -> None:

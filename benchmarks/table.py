@@ -7,6 +7,7 @@ what is compared is run in turn.  ``python benchmarks/table.py --quick`` takes s
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import shutil
@@ -15,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -24,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 _STRUN = os.path.join(sysconfig.get_path("scripts"), "strun")
 _COMMAND = os.path.join(sysconfig.get_path("scripts"), "soss-photcal")
-_PARTS = ("start", "ratio", "combine", "background")
+_PARTS = ("start", "ratio", "combine", "background", "scale")
 # A step that does nothing: what stpipe and the data models cost by themselves.
 _FLOOR = (
     "import sys\n"
@@ -46,9 +47,9 @@ class Measured:
     beside: str = ""
 
 
-def _environment() -> dict[str, str]:
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
     plain = {k: v for k, v in os.environ.items() if not k.startswith("CRDS_")}
-    return plain | {"STPIPE_DISABLE_CRDS_STEPPARS": "true", "OPENBLAS_NUM_THREADS": "1"}
+    return plain | {"STPIPE_DISABLE_CRDS_STEPPARS": "true", "OPENBLAS_NUM_THREADS": "1", **more}
 
 
 # A process inherits the peak memory of the one that started it, until its own is larger.  So a
@@ -64,11 +65,14 @@ _LAUNCHER = (
 )
 
 
-def _once(command: Sequence[str], folder: Path) -> tuple[float, float, float]:
-    """Run a command; give wall time, CPU time (s) and peak memory (MB)."""
+def _once(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
+) -> tuple[float, float, float]:
+    """Run a command; give wall time, CPU time (s) and peak memory of a process (MB)."""
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", _LAUNCHER, *command],
-        cwd=folder, env=_environment(), capture_output=True, text=True, check=False,
+        cwd=folder, env=_environment(environment or {}), capture_output=True, text=True,
+        check=False,
     )  # fmt: skip
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{(done.stdout + done.stderr)[-3000:]}")
@@ -97,8 +101,6 @@ def _in_turn(
 
 def _spectra(folder: Path, nints: int, photom: Path) -> tuple[list[str], Path]:
     """Simulate the spectra of a standard, in segments; give them and the star's model."""
-    from dataclasses import replace
-
     from campaign_files import write_observation
 
     from soss_photcal_steps.simulate.campaign import report_campaign
@@ -222,6 +224,74 @@ def measure_background(folder: Path, lengths: Sequence[int], repeats: int) -> It
             )  # fmt: skip
 
 
+def _write_rates(folder: Path, count: int, nints: int) -> dict[str, str]:
+    """Simulate rates of standards, with an association; give what the environment must have."""
+    from campaign_files import write_list
+
+    from soss_photcal_steps.simulate.campaign import Campaign, report_campaign
+    from soss_photcal_steps.simulate.writecampaign import write_campaign
+
+    plans = report_campaign(0, stability=4, max_nints=nints).observations
+    plans = [one for one in plans if one.star is not None][:count]
+    if len(plans) < count:
+        raise SystemExit(f"The simulated campaign has {len(plans)} observations, not {count}.")
+    alone = tuple(replace(one, background_observation=None) for one in plans)
+    write_campaign(Campaign("scale", alone, 0), folder / "data")
+    names = [f"data/{path.name}" for path in sorted((folder / "data").glob("*_rate*.fits"))]
+    write_list(folder / "asn.json", names, "scale")
+    stars = {one.star.name: one.star for one in alone}.values()
+    models = {path.name.partition("_")[0]: path.name for path in folder.glob("data/models/*")}
+    (folder / "standards.yaml").write_text(
+        "stars:\n"
+        + "".join(f"- {{name: {one.name}, calspec: {models[one.calspec]}}}\n" for one in stars)
+    )
+    listing = json.loads((folder / "data" / "campaign.json").read_text())
+    return {str(name): str(value) for name, value in listing["environment"].items()}
+
+
+def measure_scale(folder: Path, count: int, nints: int, repeats: int) -> Iterator[Measured]:
+    """Measure the whole pipeline from rates to photom file with one and two workers.
+
+    All products of all runs are compared, bit for bit but for times.
+    """
+    from scale_products import content
+
+    place = folder / "scale"
+    place.mkdir()
+    environment = _write_rates(place, count, nints)
+    settings = (
+        "steps.soss_spec2.steps.extract_1d.soss_atoca=false",
+        "steps.soss_ratio.standards=standards.yaml",
+        "steps.soss_ratio.calspec_dir=data/models",
+        "steps.soss_photom_combine.standards=standards.yaml",
+        "steps.soss_photom_combine.check=false",
+    )
+    runs: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
+    first = None
+    for _ in range(repeats):
+        for workers, found in runs.items():
+            out = Path(tempfile.mkdtemp(dir=place))
+            found.append(
+                _once(
+                    [_COMMAND, "run", "asn.json", f"--workers={workers}", f"--output-dir={out}",
+                     *(f"--set={one}" for one in settings)],
+                    place, environment,
+                )
+            )  # fmt: skip
+            made = content(out)
+            first = first or made
+            if made != first:
+                raise SystemExit(f"{workers} worker(s) made other products than one did.")
+            shutil.rmtree(out)
+    one, two = (sorted(runs[workers])[repeats // 2] for workers in (1, 2))
+    title = f"soss-photcal run, {count} observations of {nints} integration(s)"
+    yield Measured(f"{title}, 1 worker", *one, "")
+    yield Measured(
+        f"{title}, 2 workers", *two,
+        f"{two[0] / one[0]:.2f} times one worker; {len(first)} parts of products the same",
+    )  # fmt: skip
+
+
 def _line(one: Measured) -> str:
     return f"| {one.name} | {one.wall:.2f} | {one.cpu:.2f} | {one.peak:.0f} | {one.beside} |"
 
@@ -250,6 +320,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, help="parts to run")
     parser.add_argument("--quick", action="store_true", help="small sizes, one run of each")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each (default: 3)")
+    parser.add_argument(
+        "--lengths", nargs="+", type=int, default=(1, 100, 400),
+        help="integrations for the background step (default: 1 100 400)",
+    )  # fmt: skip
     parser.add_argument("--folder", type=Path, help="where the files go; a temporary folder")
     return parser
 
@@ -272,7 +346,10 @@ def main() -> None:
                 folder, photom, (33, 66) if options.quick else (33, 1000), 1
             ),
             "background": lambda: measure_background(
-                folder, (1, 5) if options.quick else (1, 100, 400), repeats
+                folder, (1, 5) if options.quick else options.lengths, repeats
+            ),
+            "scale": lambda: measure_scale(
+                folder, 2 if options.quick else 8, 1 if options.quick else 10, repeats
             ),
         }
         print(_machine() + "\n")

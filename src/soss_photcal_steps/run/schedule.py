@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.run.limits import one_thread
 from soss_photcal_steps.run.work import Outcome, Task, perform
-from soss_photcal_steps.run.worker import start_worker, warm_up
+from soss_photcal_steps.run.worker import do_work, start_worker, warm_up
 
 __all__ = ["DaskPool", "LocalPool", "Pool", "do_all"]
 
@@ -90,7 +90,7 @@ class _Slot:
 
     def submit(self, task: Task) -> Future[Outcome]:
         with one_thread():
-            return self.pool.submit(self._does, task)
+            return self.pool.submit(do_work, self._does, task)
 
     def close(self, *, now: bool = False) -> None:
         """End the process: when it has nothing left to do, or at once."""

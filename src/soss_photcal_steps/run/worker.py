@@ -7,13 +7,18 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.connection import wait as wait_for
 from types import FrameType
+from typing import TypeVar
 
 from soss_photcal_steps.run.limits import limit_memory
 
-__all__ = ["Stopped", "start_worker", "warm_up"]
+__all__ = ["Stopped", "do_work", "start_worker", "warm_up"]
+
+Work = TypeVar("Work")
+Result = TypeVar("Result")
 
 # How long a worker that is told to stop may take to clean up, seconds.
 _GRACE = 5.0
@@ -53,6 +58,31 @@ def start_worker(end: Connection, memory: float, log: str) -> None:
     os.dup2(target, 2)
     os.close(target)
     limit_memory(memory)
+
+
+def do_work(does: Callable[[Work], Result], task: Work) -> Result:
+    """Do a piece of work, and end the process where it is told to stop.
+
+    The executor would take that for a failure of the work, and wait for more.
+
+    Parameters
+    ----------
+    does : callable
+        What does it.
+    task : object
+        The work.
+
+    Returns
+    -------
+    object
+        What came of it.
+    """
+    try:
+        return does(task)
+    except Stopped:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
 
 
 def warm_up() -> None:

@@ -22,6 +22,7 @@ _EXPORTS = {
     "SossSpec2Pipeline": "soss_photcal_steps.pipeline",
     "SossStep": "soss_photcal_steps.step",
     "SossTemplateBackgroundStep": "soss_photcal_steps.background.background_step",
+    "SossTemplateBuildStep": "soss_photcal_steps.template.template_step",
 }
 
 __all__ = ["__version__", "get_steps", *_EXPORTS]

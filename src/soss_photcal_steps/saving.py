@@ -40,6 +40,8 @@ NEW_SUFFIXES = (
     "sosscorr-response3",
     "sosscorr-trend",
     "photom",
+    "sosslib",
+    r"sosslib-template\d+",
 )
 _NEW_SUFFIX = re.compile(rf"(?P<root>.+)(?P<separator>[_-])(?:{'|'.join(NEW_SUFFIXES)})")
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from soss_photcal_steps.background.sky import bad_pixels
 from soss_photcal_steps.template.mask import MaskOptions, mask_sources
@@ -17,7 +18,7 @@ from soss_photcal_steps.template.smooth import (
     nominal_break,
 )
 
-__all__ = ["BuiltTemplate", "SkyExposure", "build_template"]
+__all__ = ["BuiltTemplate", "SkyExposure", "build_template", "darkest_sky"]
 
 _ROUNDS = 4
 # What is left of an exposure must be at least this share of each side.
@@ -25,6 +26,10 @@ _LEAST_SHARE = 0.05
 # Three exposures or more tell outliers: the threshold in units of the error.
 _CLIP = 4.0
 _CONTRAST = 0.3
+# Quantile of each column that is sky where a star's wings lie over everything.
+_DARK = 0.2
+# Blocks whose means show noise that neighbours share: rows, columns.
+_BLOCK = (32, 64)
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,10 @@ class BuiltTemplate:
     chi_square: float = np.nan
 
 
-def _first_sky(image: np.ndarray, good: np.ndarray, edge: Break) -> np.ndarray:
-    """Median of each column along the tilted break: a first sky that sources hardly touch."""
+def _first_sky(
+    image: np.ndarray, good: np.ndarray, edge: Break, quantile: float = 0.4
+) -> np.ndarray:
+    """Give a quantile of each column along the tilted break, which sources hardly touch."""
     ny, nx = image.shape
     shift = np.round(edge.column - edge.column.mean()).astype(int)
     columns = np.clip(np.arange(nx) + shift[:, None], 0, nx - 1)
@@ -96,11 +103,45 @@ def _first_sky(image: np.ndarray, good: np.ndarray, edge: Break) -> np.ndarray:
         raise ValueError("it has no valid pixels")
     profile = np.full(nx, np.nan)
     # Sources only add: what lies below the middle is nearer to the sky.
-    profile[known] = np.nanquantile(upright[:, known], 0.4, axis=0)
+    profile[known] = np.nanquantile(upright[:, known], quantile, axis=0)
     every = np.arange(nx)
     profile = np.interp(every, every[known], profile[known])
     back = np.clip(np.arange(nx) - shift[:, None], 0, nx - 1)
     return np.take(profile, back)
+
+
+def darkest_sky(exposures: Sequence[SkyExposure], rows: np.ndarray) -> np.ndarray:
+    """Give a first template of exposures with a star: what is darkest in each column.
+
+    Parameters
+    ----------
+    exposures : sequence of SkyExposure
+        The exposures.
+    rows : ndarray
+        Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
+
+    Returns
+    -------
+    ndarray
+        Shape (ny, nx), positive, around 1.
+
+    Raises
+    ------
+    ValueError
+        If an exposure has no valid pixels.
+    """
+    edge = nominal_break(rows)
+    skies = []
+    for one in exposures:
+        good = np.isfinite(one.image)
+        if one.excluded is not None:
+            good &= ~one.excluded
+        sky = gaussian_filter1d(_first_sky(one.image, good, edge, _DARK), 2.0, axis=1)
+        middle = float(np.median(sky))
+        if middle <= 0:
+            raise ValueError(f"{one.name or 'an exposure'}: its sky is {middle:.3g} DN/s")
+        skies.append(np.maximum(sky, 0.1 * middle) / middle)
+    return np.mean(skies, axis=0)
 
 
 def _scale(exposure: SkyExposure, keep: np.ndarray, sky: SmoothSky) -> tuple[float, float]:
@@ -109,7 +150,7 @@ def _scale(exposure: SkyExposure, keep: np.ndarray, sky: SmoothSky) -> tuple[flo
     weight = np.where(keep, 1 / exposure.error**2, 0)
     for part in (sky.fraction < _CONTRAST, sky.fraction > 1 - _CONTRAST):
         use = keep & part
-        if use.sum() < _LEAST_SHARE * part.sum():
+        if use.sum() < max(_LEAST_SHARE * part.sum(), 1):
             raise ValueError(
                 f"{100 * use.sum() / max(part.sum(), 1):.0f} per cent of the pixels "
                 f"{'left' if not found else 'right'} of the break are left after masking"
@@ -147,6 +188,25 @@ def _mean(
             break
         weight = np.where(off, 0, weight)
     return mean, total
+
+
+def _common_noise(residual: np.ndarray, weight: np.ndarray) -> float:
+    """Tell by how much what is left exceeds the noise when many pixels are averaged.
+
+    1/f noise, faint sources and departures from the model are common to neighbours, and the
+    errors of single pixels do not know of them.
+    """
+    ny, nx = residual.shape
+    height = min(_BLOCK[0], ny)
+    rows, columns = ny // height, nx // _BLOCK[1]
+    shape = (rows, height, columns, _BLOCK[1])
+    cut = slice(rows * height), slice(columns * _BLOCK[1])
+    total = (residual * weight)[cut].reshape(shape).sum(axis=(1, 3))
+    norm = weight[cut].reshape(shape).sum(axis=(1, 3))
+    known = norm > 0.2 * np.median(norm)
+    if not known.any():
+        return 1.0
+    return max(1.0, float(np.sqrt(np.mean(total[known] ** 2 / norm[known]))))
 
 
 def build_template(
@@ -231,10 +291,12 @@ def build_template(
     if sky is None:
         raise ValueError("no round was made")
     measured = weight > 0
-    pull = ((mean - sky.image) ** 2 * weight)[measured]
+    residual = np.where(measured, mean - sky.image, 0.0)
+    pull = (residual**2 * weight)[measured]
+    common = _common_noise(residual, weight)
     return BuiltTemplate(
         image=sky.image.astype(np.float32),
-        error=sky.error.astype(np.float32),
+        error=(sky.error * common).astype(np.float32),
         measured=measured,
         edge=sky.edge,
         scales=scales,

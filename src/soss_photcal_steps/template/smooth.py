@@ -2,7 +2,8 @@
 
 Each row is described by a Legendre polynomial of the column left of the break and another one
 right of it.  The coefficients of neighbouring rows are fitted together with weights that fall
-off like a Gaussian, so that gaps are bridged and noise is averaged.  Between the two sides the
+off like a Gaussian, so that gaps are bridged and noise is averaged; where a row and its
+neighbours show little, it is like all rows together.  Between the two sides the
 background follows the profile of the break, which is measured over all rows, along a straight
 line that is fitted to its position in bands of rows.  Nothing is smoothed across the break.
 """
@@ -32,6 +33,8 @@ _LEAST_SIGNIFICANCE, _LEAST_STEP = 8.0, 0.01
 # A band may be off by this before it counts as spoilt, columns.
 _SPOILT = 3.0
 _RIDGE = 1e-9
+# Coefficients of a row differ from those of all rows together by about this, relative.
+_ROW_CHANGE = 0.02
 
 
 @dataclass(frozen=True)
@@ -169,19 +172,16 @@ def _fit_side(
         target = gaussian_filter1d(target, row_sigma, **shape)
     else:
         noise = normal
-    scale = np.trace(normal, axis1=1, axis2=2)
-    known = scale > 0
-    if not known.any():
+    total = normal.sum(axis=0)
+    if np.trace(total) <= 0:
         raise ValueError("no pixel of one side of the break can be used")
-    # Rows far from any data take the coefficients of the nearest row that has some.
-    source = np.flatnonzero(known)
-    nearest = source[np.argmin(np.abs(np.arange(ny)[:, None] - source[None, :]), axis=1)]
-    ridge = _RIDGE * scale[:, None, None] * np.eye(count)
-    inverse = np.linalg.pinv(normal[known] + ridge[known], hermitian=True)
-    solution, covariance = np.empty((ny, count)), np.empty((ny, count, count))
-    solution[known] = np.einsum("yij,yj->yi", inverse, target[known])
-    covariance[known] = inverse @ noise[known] @ inverse
-    solution, covariance = solution[nearest], covariance[nearest]
+    # All rows together tell what a row is like where it shows little or nothing.
+    common = np.linalg.solve(total + _RIDGE * np.trace(total) * np.eye(count), target.sum(axis=0))
+    level = float(np.median(np.abs(terms @ common))) or 1.0
+    prior = np.eye(count) / (_ROW_CHANGE * level) ** 2
+    inverse = np.linalg.inv(normal + prior)
+    solution = np.einsum("yij,yj->yi", inverse, target + prior @ common)
+    covariance = inverse @ (noise + prior) @ inverse
     variance = np.einsum("xi,yij,xj->yx", terms, covariance, terms, optimize=True)
     return solution @ terms.T, np.maximum(variance, 0)
 

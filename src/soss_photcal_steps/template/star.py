@@ -11,7 +11,12 @@ from soss_photcal_steps.background.exposure import fit_combined, fit_lines
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.result import CombinedExposure
 from soss_photcal_steps.background.templates import prepare_templates
-from soss_photcal_steps.template.build import BuiltTemplate, SkyExposure, build_template
+from soss_photcal_steps.template.build import (
+    BuiltTemplate,
+    SkyExposure,
+    build_template,
+    darkest_sky,
+)
 from soss_photcal_steps.template.mask import MaskOptions
 from soss_photcal_steps.template.smooth import SmoothOptions
 
@@ -19,6 +24,8 @@ __all__ = ["StarExposure", "build_with_stars", "trace_mask"]
 
 # The wings and the template are found in turn.
 _ROUNDS = 4
+# Rows over which a template of exposures with a star is smoothed at least, pixels.
+_STAR_ROW_SIGMA = 100.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ def build_with_stars(
     smooth: SmoothOptions | None = None,
     mask: MaskOptions | None = None,
     half_width: float = 30.0,
+    start: np.ndarray | None = None,
 ) -> BuiltTemplate:
     """Make one template of exposures, some of which may have a star in the aperture.
 
@@ -95,6 +103,9 @@ def build_with_stars(
         Settings.
     half_width : float, optional
         Half width of the mask over the star's traces, pixels.
+    start : ndarray, optional
+        A template of about the right shape, for the first fit of the wings, shape (ny, nx);
+        by default the darkest part of each column.
 
     Returns
     -------
@@ -115,16 +126,20 @@ def build_with_stars(
         )
         for one in exposures
     ]
-    built = build_template(plain, rows, smooth, mask)
     if all(one.traces is None for one in exposures):
-        return built
+        return build_template(plain, rows, smooth, mask)
+    # Wings and a sky that changes along the columns are hardly told apart.
+    smooth = smooth or SmoothOptions()
+    smooth = replace(smooth, row_sigma=max(smooth.row_sigma, _STAR_ROW_SIGMA))
+    sky = darkest_sky(plain, rows) if start is None else start
     options = FitOptions(combine="never")
     for _ in range(_ROUNDS):
         cleaned = [
-            sky
+            part
             if one.traces is None
-            else replace(sky, image=sky.image - _wing(one, built.image, rows, options))
-            for one, sky in zip(exposures, plain, strict=True)
+            else replace(part, image=part.image - _wing(one, sky, rows, options))
+            for one, part in zip(exposures, plain, strict=True)
         ]
         built = build_template(cleaned, rows, smooth, mask)
+        sky = built.image
     return built

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from stdatamodels.jwst.datamodels import SossBkgModel
+from stdatamodels.jwst.datamodels import JwstDataModel, SossBkgModel
 
 from soss_photcal_steps.background.inputs import read_association
+from soss_photcal_steps.background.reference import read_library
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.photom.header import DeliveryHeader, pedigree
 from soss_photcal_steps.step import SossStep
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _RECORDED_OPTIONS = (
     "group_by",
     "star",
+    "start",
     "library",
     "names",
     "degree_left",
@@ -59,6 +61,7 @@ class SossTemplateBuildStep(SossStep):
     spec = """
     group_by = option('all', 'observation', 'exposure', default='all')  # What makes one template: all input together, each observation of a program, or each exposure
     star = option('auto', 'yes', 'no', default='auto')  # Whether a star is in the aperture, whose traces are masked and whose wings are taken off; auto: where the header does not say that the exposure is a dedicated background (BKGDTARG)
+    start = string(default=None)  # Library (FITS) whose mean template is the first guess where a star is in the aperture; without it wings are taken for sky, by up to some 10 per cent right of the break
     library = string(default=None)  # Library (FITS) to which the new templates are added; the product is a new file
     names = force_list(default=None)  # Names of the new templates; target and date if None
     degree_left = integer(min=1, max=12, default=4)  # Degree of the polynomial along the rows left of the break; describes simulated skies and the published template to 0.3 per cent
@@ -73,6 +76,21 @@ class SossTemplateBuildStep(SossStep):
     useafter = string(default='2022-06-01T00:00:00')  # USEAFTER, YYYY-MM-DDTHH:MM:SS; by default before the first data of SOSS
     save_plots = boolean(default=False)  # Save pictures of the library and of each new template (_sosslib.png, _sosslib-template0.png and so on)
     """  # noqa: E501 (a parameter's help is its line's comment, and cannot be wrapped)
+
+    def suffix_for(self, model: JwstDataModel) -> str:
+        """Give the file name ending of a product: a library has no integrations.
+
+        Parameters
+        ----------
+        model : JwstDataModel
+            The product.
+
+        Returns
+        -------
+        str
+            `product_suffix`.
+        """
+        return self.product_suffix
 
     def process(
         self,
@@ -127,6 +145,8 @@ class SossTemplateBuildStep(SossStep):
         inputs = [one.path for one in exposures if one.path]
         if self.library:
             inputs.append(self._existing())
+        if self.start:
+            inputs.append(self.make_input_path(str(self.start)))
         self.record(
             model,
             meta={
@@ -173,6 +193,16 @@ class SossTemplateBuildStep(SossStep):
         self.protect(path)
         return path
 
+    def _first_guess(self, one: BackgroundExposure) -> np.ndarray | None:
+        """Read the template that wings are first separated with."""
+        if not self.start:
+            return None
+        path = self.make_input_path(str(self.start))
+        self.check_file(path)
+        self.protect(path)
+        known = read_library(path, one.info.window, str(one.info.filter))
+        return np.asarray(known.images.mean(axis=0))
+
     def _header(self, exposures: Sequence[BackgroundExposure]) -> DeliveryHeader:
         given = self.pedigree
         if given is None:
@@ -195,6 +225,10 @@ class SossTemplateBuildStep(SossStep):
             "Template %s: %d exposure(s), %d with a star in the aperture.",
             label, len(group), sum(stars),
         )  # fmt: skip
+        if any(stars) and not self.start:
+            log.warning(
+                "Wings of a star and sky are told apart poorly without a first guess (start)."
+            )
         window = group[0].info.window
         try:
             template = build_with_stars(
@@ -203,6 +237,7 @@ class SossTemplateBuildStep(SossStep):
                 SmoothOptions(self.degree_left, self.degree_right, self.row_sigma),
                 MaskOptions(self.source_sigma, self.grow),
                 self.trace_half_width,
+                self._first_guess(group[0]),
             )
         except ValueError as error:
             raise SossInputError(f"No template {label} can be made: {error}.") from error

@@ -1,0 +1,111 @@
+"""Accuracy of the background step with a library that soss_template_build made.
+
+Run ``python benchmarks/template.py``.  For each of 18 simulated skies, four dithered background
+exposures of two integrations with field stars are made into a template; the background of
+scenes with a star is then found once with the true templates and once with those that were
+built.  The error of a scene is that of the mean background on either side of the break.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+
+def _work(folder: Path, shapes: int, scenes: int, exposures: int) -> None:
+    from soss_photcal_steps import SossTemplateBackgroundStep, SossTemplateBuildStep
+    from soss_photcal_steps.background.breaks import find_break
+    from soss_photcal_steps.simulate import SceneParams, make_library, simulate
+    from soss_photcal_steps.simulate.write import (
+        ExposureHeader,
+        write_library,
+        write_rate,
+        write_rateints,
+    )
+    from soss_photcal_steps.template.smooth import break_width
+
+    library = make_library(shapes, 3)
+    write_library(library, folder / "true.fits")
+    files = []
+    for shape in range(shapes):
+        for k in range(exposures):
+            scene = simulate(
+                SceneParams(seed=5000 + 10 * shape + k, nints=2, star="none", template_index=shape),
+                library,
+            )
+            header = ExposureHeader(
+                target=f"SKY-{shape}", program=9000, observation=shape + 1, exposure=k + 1,
+                background_target=True,
+            )  # fmt: skip
+            name = folder / f"jw09000{shape + 1:03d}001_02101_{k + 1:05d}_nis_rateints.fits"
+            files.append(str(write_rateints(scene, name, header)))
+    built = SossTemplateBuildStep.call(files, group_by="observation")
+    built.save(folder / "built.fits")
+    images = np.array(built.data)
+    noise, moved, widened = [], [], []
+    for true, made in zip(library.data, images, strict=True):
+        ratio = made[4:-4] / true[4:-4]
+        noise.append([100 * np.std(part) / np.mean(part)
+                      for part in (ratio[:, 6:640], ratio[:, 830:2040])])  # fmt: skip
+        one, other = find_break(true), find_break(made)
+        moved.append(np.abs(one.column - other.column).max())
+        widened.append(break_width(other.profile) - break_width(one.profile))
+    print("| template against the truth | median | worst |\n|---|---|---|")
+    for name, values in (
+        ("left, rms, per cent", np.array(noise)[:, 0]),
+        ("right, rms, per cent", np.array(noise)[:, 1]),
+        ("break moved in any row, pixels", np.array(moved)),
+        ("break wider, pixels", np.array(widened)),
+    ):
+        print(f"| {name} | {np.median(values):.2f} | {np.max(np.abs(values)):.2f} |")
+    error: dict[str, list[np.ndarray]] = {"true": [], "built": []}
+    hits = {"true": 0, "built": 0}
+    for k in range(scenes):
+        star = ("bright", "mid", "faint")[k % 3]
+        scene = simulate(
+            SceneParams(seed=7000 + k, nints=4, star=star, template_index=(7 * k) % shapes), library
+        )
+        name = folder / f"jw08000{k + 1:03d}001_03102_00001_nis_rate.fits"
+        write_rate(scene, name)
+        truth = scene.truth.background
+        for kind, found in error.items():
+            result = SossTemplateBackgroundStep.call(
+                str(name), override_bkg=str(folder / f"{kind}.fits"), save_background=True,
+                output_dir=str(folder),
+            )  # fmt: skip
+            from astropy.io import fits
+
+            background = fits.getdata(folder / name.name.replace("rate.fits", "sossbkg.fits"))
+            sides = (np.s_[4:-4, 6:640], np.s_[4:-4, 830:2040])
+            found.append(
+                np.array([100 * (background[s].mean() / truth[s].mean() - 1) for s in sides])
+            )
+            record = result.meta.soss_photcal.soss_template_bkg
+            hits[kind] += int(record.template == (7 * k) % shapes)
+    print(f"\n| {scenes} scenes, |error| per cent | left, median | right, median | left, worst | "
+          "right, worst | right template |\n|---|---|---|---|---|---|")  # fmt: skip
+    for kind, found in error.items():
+        values = np.abs(np.array(found))
+        middle, worst = np.median(values, axis=0), values.max(axis=0)
+        print(f"| {kind} templates | {middle[0]:.2f} | {middle[1]:.2f} | {worst[0]:.2f} | "
+              f"{worst[1]:.2f} | {hits[kind]} |")  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and print two tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shapes", type=int, default=18)
+    parser.add_argument("--scenes", type=int, default=36)
+    parser.add_argument("--exposures", type=int, default=4, help="for each template")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder:
+        _work(Path(folder), options.shapes, options.scenes, options.exposures)
+
+
+if __name__ == "__main__":
+    main()

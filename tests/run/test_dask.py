@@ -25,6 +25,21 @@ def kill_a_worker(log, killed):
         time.sleep(0.005)
 
 
+@pytest.fixture
+def forked_workers():
+    """Let the workers of a local cluster come from a process that has the libraries loaded.
+
+    Each would load them for itself otherwise, the one in the place of the killed one too.
+    """
+    dask = pytest.importorskip("dask")
+    utils = pytest.importorskip("distributed.utils")
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        libraries = ["distributed", "soss_photcal_steps.run.pipelines"]
+        utils.get_mp_context().set_forkserver_preload(libraries)
+        yield
+
+
+@pytest.mark.usefixtures("forked_workers")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning:distributed")
 def test_a_killed_dask_worker_loses_nothing(one_worker, spectra, parameters, tmp_path, capsys):
     """One of two workers is killed in the middle; all is made, as workers of one machine do it."""

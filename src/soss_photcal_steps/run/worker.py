@@ -20,8 +20,11 @@ __all__ = ["Stopped", "do_work", "start_worker", "warm_up"]
 Work = TypeVar("Work")
 Result = TypeVar("Result")
 
-# How long a worker that is told to stop may take to clean up, seconds.
+# How long a worker that is told to stop may take to clean up, and then the executor to end it,
+# seconds.
 _GRACE = 5.0
+_GRACE_OF_EXECUTOR = 1.0
+_CLEANED_UP = threading.Event()
 
 
 class Stopped(BaseException):
@@ -61,9 +64,10 @@ def start_worker(end: Connection, memory: float, log: str) -> None:
 
 
 def do_work(does: Callable[[Work], Result], task: Work) -> Result:
-    """Do a piece of work, and end the process where it is told to stop.
+    """Do a piece of work; where it is told to stop, it is known when it has cleaned up.
 
-    The executor would take that for a failure of the work, and wait for more.
+    The executor takes that for a failure of the work, and waits for more, for ever if whoever
+    would send it was killed.
 
     Parameters
     ----------
@@ -80,9 +84,8 @@ def do_work(does: Callable[[Work], Result], task: Work) -> Result:
     try:
         return does(task)
     except Stopped:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(1)
+        _CLEANED_UP.set()
+        raise
 
 
 def warm_up() -> None:
@@ -98,5 +101,6 @@ def _watch(end: Connection) -> None:
     """Stop the process when the other side of the pipe is closed, as it is when its owner ends."""
     wait_for([end])
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_GRACE)
+    if _CLEANED_UP.wait(_GRACE):
+        time.sleep(_GRACE_OF_EXECUTOR)
     os._exit(1)

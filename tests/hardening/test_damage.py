@@ -20,6 +20,8 @@ from damaging.hostile import _BOMB
 from damaging.run import _prepare, _sums
 from damaging.subjects import _OUT, SUBJECTS
 
+from soss_photcal_steps.background.reference import read_library
+from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import check_fits
 from soss_photcal_steps.models import SossRatioModel, open_product
@@ -283,6 +285,17 @@ def test_headers_that_lie(corpus, tmp_path, card, sentence):
     path.write_bytes(content[:start] + card.ljust(80).encode() + content[start + 80 :])
     with pytest.raises(SossInputError, match=sentence):
         check_fits(path)
+
+
+@pytest.mark.filterwarnings("ignore:The following header keyword")
+def test_a_card_of_a_library_that_nobody_can_read(corpus, tmp_path):
+    """A damaged card of a background library is named with its file, whatever it is about."""
+    content = (corpus / "lib.fits").read_bytes()
+    start = content.index(b"SUBSIZE2=")
+    path = tmp_path / "lib.fits"
+    path.write_bytes(content[: start + 10] + b"?" * 40 + content[start + 50 :])
+    with pytest.raises(SossInputError, match=r"SUBSIZE2 in a header of .*lib\.fits"):
+        read_library(str(path), Window(1792, 256), "CLEAR")
 
 
 def test_reasons_are_one_line():

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.files import atomic_path, check_fits
+from soss_photcal_steps.files import atomic_path, check_cards, check_fits
 
 __all__ = ["read_mask", "write_mask_image"]
 
@@ -44,6 +44,8 @@ def read_mask(path: str | os.PathLike[str], wanted: Window) -> np.ndarray:
             raise SossInputError(
                 f"{name} must hold an image of shape (rows, columns), not {shape}."
             )
+        for hdu in (hdus[0], image):
+            check_cards(hdu.header, path)
         keys = ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
         header = {key: image.header.get(key, hdus[0].header.get(key)) for key in keys}
         excluded = image.data != 0

@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.errors import SossInputError, reason
-from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.files import check_cards, check_fits
 from soss_photcal_steps.strangers import check_asdf
 from soss_photcal_steps.trace import ORDERS, rotate_trace
 from soss_photcal_steps.trace import trace_positions as tabulated_positions
@@ -252,6 +252,7 @@ def read_library(reference: Any, wanted: Window, filter_name: str) -> Background
         source = os.path.basename(reference)
         with fits.open(reference, memmap=True) as hdus:
             header = hdus[0].header
+            check_cards(header, reference)
             try:
                 images = hdus["SCI"]
             except KeyError:

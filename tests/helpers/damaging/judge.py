@@ -52,7 +52,8 @@ def changed_cards(good: bytes, damage: Damage, hdus: list[Hdu]) -> frozenset[str
                 old, new = good[start : start + CARD], damage.content[start : start + CARD]
                 if old != new:
                     cards |= {c[:8].decode("latin1").rstrip() for c in (old, new)}
-    return frozenset(cards)
+    # A card without a keyword says nothing.
+    return frozenset(cards - {""})
 
 
 def _equal(one: Any, two: Any) -> bool:

@@ -2,12 +2,14 @@
 
 import shutil
 import signal
+from multiprocessing import get_context
 
 import pytest
 from campaign_files import write_three_stars
 from scale_products import content
 
 from soss_photcal_steps.cli import main
+from soss_photcal_steps.run import schedule
 
 SERVER = {
     "observatory": "jwst", "operational_context": "jwst_0000.pmap",
@@ -33,7 +35,7 @@ def spectra(_spectra, tmp_path, monkeypatch):
     shutil.copytree(_spectra, tmp_path / "given")
     monkeypatch.chdir(tmp_path / "given")
     # Workers are processes of their own; they get this by the environment.
-    monkeypatch.setenv("CRDS_PATH", str(tmp_path / "given" / "crds"))
+    monkeypatch.setenv("CRDS_PATH", str(_spectra / "crds"))
     monkeypatch.setenv("STPIPE_DISABLE_CRDS_STEPPARS", "true")
     return tmp_path / "given"
 
@@ -55,6 +57,19 @@ def parameters():
     return [f"--set={name}={value}" for name, value in values.items()]
 
 
+@pytest.fixture
+def forked_workers(spectra, monkeypatch):
+    """Let workers come from a process that has the libraries loaded, which each loads otherwise.
+
+    That process has the environment of the first test that asks for it; so it is the same in all.
+    Workers that are started afresh, as they are for the user, have tests of their own.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["soss_photcal_steps.run.pipelines"])
+    monkeypatch.setattr(schedule, "get_context", lambda method: context)
+    return context
+
+
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory):
     """Give a place for the products of one worker, which several tests compare with."""
@@ -62,7 +77,7 @@ def reference(tmp_path_factory):
 
 
 @pytest.fixture
-def one_worker(reference, spectra, parameters, capsys):
+def one_worker(reference, spectra, parameters, capsys, forked_workers):
     """Give the products of one worker."""
     if not reference.exists():
         arguments = ["run", "asn.json", "--workers=1", f"--output-dir={reference}", *parameters]

@@ -26,20 +26,17 @@ def kill_a_worker(log, killed):
 
 
 @pytest.fixture
-def forked_workers():
-    """Let the workers of a local cluster come from a process that has the libraries loaded.
-
-    Each would load them for itself otherwise, the one in the place of the killed one too.
-    """
+def forked_dask_workers(forked_workers):
+    """Let the workers of a local cluster come from that process too, also in the place of one."""
     dask = pytest.importorskip("dask")
     utils = pytest.importorskip("distributed.utils")
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
-        libraries = ["distributed", "soss_photcal_steps.run.pipelines"]
-        utils.get_mp_context().set_forkserver_preload(libraries)
+        # distributed has a list of its own, which is set by the first call.
+        utils.get_mp_context().set_forkserver_preload(["soss_photcal_steps.run.pipelines"])
         yield
 
 
-@pytest.mark.usefixtures("forked_workers")
+@pytest.mark.usefixtures("forked_dask_workers")
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning:distributed")
 def test_a_killed_dask_worker_loses_nothing(one_worker, spectra, parameters, tmp_path, capsys):
     """One of two workers is killed in the middle; all is made, as workers of one machine do it."""

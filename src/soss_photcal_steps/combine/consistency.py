@@ -296,9 +296,7 @@ def _pupil_wheel(
             odd[name] = None
 
 
-def _tikhonov(
-    observations: Sequence[ObservationMeta], tolerance: float, notes: list[str]
-) -> None:
+def _tikhonov(observations: Sequence[ObservationMeta], tolerance: float, notes: list[str]) -> None:
     """Tell the range of ATOCA's factors, and who is far from the others."""
     given = [(o.name, float(o.tikhonov_factor)) for o in observations if o.tikhonov_factor]
     factors = sorted(value for _, value in given)

@@ -8,11 +8,17 @@ from soss_photcal_steps.background.background_step import SossTemplateBackground
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.ratio.order import MASK_TITLES
 from soss_photcal_steps.ratio.ratio_step import SossRatioStep
+from soss_photcal_steps.template.template_step import SossTemplateBuildStep
 
 DOCS = Path(__file__).parents[1] / "docs"
 SPEC = [
     (step.class_alias, name, kind)
-    for step in (SossTemplateBackgroundStep, SossRatioStep, SossPhotomCombineStep)
+    for step in (
+        SossTemplateBackgroundStep,
+        SossRatioStep,
+        SossPhotomCombineStep,
+        SossTemplateBuildStep,
+    )
     for name, kind in re.findall(r"^ +(\w+) = (.*?)  #", step.spec, re.M)
 ]
 

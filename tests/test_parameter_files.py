@@ -31,7 +31,7 @@ def test_every_alias_has_help(alias):
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
 def test_every_parameter_file_is_taken(path):
     """`strun FILE --help` takes each file, whose values are those that its steps then have."""
-    assert len(FILES) == 5
+    assert len(FILES) == 6
     done = strun_help(path)
     assert done.returncode == 0, done.stderr
     with asdf.open(path) as content:

@@ -1,4 +1,4 @@
-"""Run ``crds certify`` on a photom file, with no server and no cache of the user's."""
+"""Run ``crds certify`` on a reference file, with no server and no cache of the user's."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ __all__ = ["CertifyResult", "certify"]
 
 _SECONDS = 300
 _CONTEXT = "jwst_0001.pmap"
-# The smallest set of rules in which a photom file of NIRISS has its place.  The match keys are
-# those of the operational rules (jwst documentation, PHOTOM reference file, selection).
+# The smallest set of rules in which a reference file of NIRISS has its place, and the keys that
+# it is selected by in the operational rules (jwst documentation; crds, niriss_bkg.rmap).
+_MATCH_KEYS = {
+    "photom": "'META.INSTRUMENT.DETECTOR', 'META.EXPOSURE.TYPE'",
+    "bkg": "'META.EXPOSURE.TYPE', 'META.INSTRUMENT.DETECTOR', 'META.INSTRUMENT.FILTER', "
+    "'META.INSTRUMENT.PUPIL'",
+}
 _MAPPINGS = {
     _CONTEXT: """header = {
     'derived_from' : 'made for one check',
@@ -44,18 +49,18 @@ selector = {
 }
 
 selector = {
-    'photom' : 'jwst_niriss_photom_0001.rmap',
+    '<kind>' : 'jwst_niriss_<kind>_0001.rmap',
 }
 """,
-    "jwst_niriss_photom_0001.rmap": """header = {
+    "jwst_niriss_<kind>_0001.rmap": """header = {
     'classes' : ('Match', 'UseAfter'),
     'derived_from' : 'made for one check',
-    'filekind' : 'PHOTOM',
+    'filekind' : '<KIND>',
     'instrument' : 'NIRISS',
     'mapping' : 'REFERENCE',
-    'name' : 'jwst_niriss_photom_0001.rmap',
+    'name' : 'jwst_niriss_<kind>_0001.rmap',
     'observatory' : 'JWST',
-    'parkey' : (('META.INSTRUMENT.DETECTOR', 'META.EXPOSURE.TYPE'),
+    'parkey' : ((<keys>),
                 ('META.OBSERVATION.DATE', 'META.OBSERVATION.TIME')),
     'sha1sum' : '',
 }
@@ -77,7 +82,7 @@ for name in glob.glob(os.path.join(mappings, "*")):
 from crds.certify.certify import CertifyScript
 errors = CertifyScript(["crds.certify", "--dont-check-rmap-updates", sys.argv[1]])()
 if not errors:
-    rules = "jwst_niriss_photom_0001.rmap"
+    rules = sys.argv[2]
     try:
         refactor.rmap_insert_references(
             os.path.join(mappings, rules), os.path.abspath(rules), [sys.argv[1]],
@@ -108,8 +113,8 @@ class CertifyResult:
     version: str
 
 
-def certify(path: str | os.PathLike[str]) -> CertifyResult:
-    """Run ``crds certify`` on a copy of a photom file.
+def certify(path: str | os.PathLike[str], kind: str = "photom") -> CertifyResult:
+    """Run ``crds certify`` on a copy of a reference file.
 
     It runs in a process of its own, in a folder of its own with a cache that is made on the
     spot, so that logging, environment, working folder and cache of the caller are not touched
@@ -119,6 +124,8 @@ def certify(path: str | os.PathLike[str]) -> CertifyResult:
     ----------
     path : path
         The file.
+    kind : {"photom", "bkg"}, optional
+        Type of the reference.
 
     Returns
     -------
@@ -135,7 +142,7 @@ def certify(path: str | os.PathLike[str]) -> CertifyResult:
 
     with tempfile.TemporaryDirectory(prefix="soss_certify_") as folder:
         cache = Path(folder) / "cache"
-        _write_cache(cache)
+        _write_cache(cache, kind)
         work = Path(folder) / "work"
         work.mkdir()
         # crds takes the type of a file from its ending, and dislikes blanks.
@@ -143,7 +150,7 @@ def certify(path: str | os.PathLike[str]) -> CertifyResult:
         shutil.copyfile(path, work / name)
         try:
             done = subprocess.run(
-                [sys.executable, "-c", _PROGRAM, f"./{name}"],
+                [sys.executable, "-c", _PROGRAM, f"./{name}", f"jwst_niriss_{kind}_0001.rmap"],
                 cwd=work, env=_environment(cache, work), capture_output=True, text=True,
                 errors="replace", timeout=_SECONDS, check=False,
             )  # fmt: skip
@@ -166,7 +173,7 @@ def certify(path: str | os.PathLike[str]) -> CertifyResult:
     return CertifyResult(errors, warnings, version("crds"))
 
 
-def _write_cache(cache: Path) -> None:
+def _write_cache(cache: Path, kind: str) -> None:
     config, mappings = cache / "config" / "jwst", cache / "mappings" / "jwst"
     config.mkdir(parents=True)
     mappings.mkdir(parents=True)
@@ -182,6 +189,8 @@ def _write_cache(cache: Path) -> None:
     }
     (config / "server_config").write_text(repr(settings))
     for name, text in _MAPPINGS.items():
+        for mark, word in (("kind", kind), ("KIND", kind.upper()), ("keys", _MATCH_KEYS[kind])):
+            name, text = name.replace(f"<{mark}>", word), text.replace(f"<{mark}>", word)
         (mappings / name).write_text(text)
 
 

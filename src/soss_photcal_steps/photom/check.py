@@ -13,7 +13,7 @@ from soss_photcal_steps.photom.check_rows import check_rows
 from soss_photcal_steps.photom.findings import CheckReport, Finding, error, note, warning
 from soss_photcal_steps.photom.table import read_photom
 
-__all__ = ["check_photom"]
+__all__ = ["certify_findings", "check_photom"]
 
 
 def check_photom(
@@ -58,13 +58,27 @@ def check_photom(
     else:
         findings.append(note("no-old", "Not compared with the file that it is to replace."))
     if certify:
-        findings += _certify(path)
+        findings += certify_findings(path)
     return CheckReport(str(path), tuple(findings))
 
 
-def _certify(path: str | os.PathLike[str]) -> Iterator[Finding]:
+def certify_findings(path: str | os.PathLike[str], kind: str = "photom") -> Iterator[Finding]:
+    """Give what ``crds certify`` says as findings.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    kind : {"photom", "bkg"}, optional
+        Type of the reference.
+
+    Yields
+    ------
+    Finding
+        Errors, warnings, or that there is no error.
+    """
     try:
-        result = run_certify(path)
+        result = run_certify(path, kind)
     except SossInputError as problem:
         yield error("certify", str(problem))
         return

@@ -9,6 +9,8 @@ import argparse
 import json
 from typing import Any
 
+from soss_photcal_steps.errors import SossInputError
+
 __all__ = ["add_command", "run_command"]
 
 
@@ -22,12 +24,13 @@ def add_command(commands: Any) -> None:
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         "check",
-        help="check a photom reference file before it is delivered",
+        help="check a photom file, or a library of background templates, before it is delivered",
         description="Check a photom reference file of NIRISS SOSS: names, arrays, units, errors, "
         "time tables, header, the change against the file before, and crds certify, which needs "
-        "no network here. The exit status is 0 only if the file may be delivered.",
+        "no network here; or a bkg file with templates. The exit status is 0 only if the file "
+        "may be delivered.",
     )
-    parser.add_argument("file", help="the photom file (FITS)")
+    parser.add_argument("file", help="the photom or bkg file (FITS)")
     parser.add_argument("--old", metavar="FILE", help="the photom file that it is to replace")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -50,10 +53,17 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
     Raises
     ------
     SossInputError
-        If a file cannot be read as a photom file of SOSS.
+        If a file cannot be read as a photom file or a library of SOSS.
     """
-    from soss_photcal_steps.photom.check import check_photom
+    from soss_photcal_steps.template.check import check_library, is_library
 
-    report = check_photom(options.file, options.old)
+    if is_library(options.file):
+        if options.old:
+            raise SossInputError("--old is for photom files; a library of templates needs none.")
+        report = check_library(options.file)
+    else:
+        from soss_photcal_steps.photom.check import check_photom
+
+        report = check_photom(options.file, options.old)
     text = json.dumps(report.as_dict(), indent=1) if options.json else report.as_text()
     return (0 if report.deliverable else 1), text

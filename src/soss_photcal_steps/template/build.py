@@ -171,6 +171,17 @@ def _normalised(
     return np.where(keep, exposure.image / factor, 0), weight
 
 
+def _middle(stack: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Give the median over the first axis of what is known; 0 where nothing is."""
+    ordered = np.sort(np.where(known, stack, np.inf), axis=0)
+    count = known.sum(axis=0)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    high = np.minimum(high, len(stack) - 1)
+    both = [np.take_along_axis(ordered, place[None], 0)[0] for place in (low, high)]
+    both = [np.where(count > 0, value, 0.0) for value in both]
+    return 0.5 * (both[0] + both[1])
+
+
 def _mean(
     images: Sequence[np.ndarray], weights: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -182,8 +193,7 @@ def _mean(
         if len(stack) < 3:
             break
         # The middle one is not drawn along by an outlier, as the mean is.
-        middle = np.ma.median(np.ma.masked_array(stack, weight == 0), axis=0).filled(0.0)
-        off = (weight > 0) & (np.abs(stack - middle) * np.sqrt(weight) > _CLIP)
+        off = (weight > 0) & (np.abs(stack - _middle(stack, weight > 0)) * np.sqrt(weight) > _CLIP)
         if not off.any():
             break
         weight = np.where(off, 0, weight)
@@ -247,12 +257,12 @@ def build_template(
         if one.excluded is not None:
             good &= ~one.excluded
         valid.append(good & ~bad_pixels(one.image, good, one.error))
-    try:
-        skies = [
-            _first_sky(one.image, good, edge) for one, good in zip(exposures, valid, strict=True)
-        ]
-    except ValueError as error:
-        raise ValueError(f"{exposures[0].name or 'an exposure'}: {error}") from error
+    skies = []
+    for one, good in zip(exposures, valid, strict=True):
+        try:
+            skies.append(_first_sky(one.image, good, edge))
+        except ValueError as error:
+            raise ValueError(f"{one.name or 'an exposure'}: {error}") from error
     scales = np.ones((len(exposures), 2))
     sky: SmoothSky | None = None
     for _ in range(_ROUNDS):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from photutils.segmentation import detect_sources
+from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum
 
 __all__ = ["MaskOptions", "mask_sources"]
@@ -76,7 +78,9 @@ def mask_sources(
     level = _spread(smooth[good])
     if not np.isfinite(level) or level == 0:
         return single
-    segments = detect_sources(smooth, options.n_sigma * level, n_pixels=_LEAST_PIXELS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)
+        segments = detect_sources(smooth, options.n_sigma * level, n_pixels=_LEAST_PIXELS)
     masked = single.copy()
     if segments is None:
         return masked

@@ -25,7 +25,9 @@ ZONE = (-30, 90)
 NOMINAL_COLUMN, NOMINAL_TILT = 705.0, 0.032
 # Rows of a band whose break is located, and columns on either side that tell it.
 _BAND, _CORE = 16, 14
-_ROUNDS = 5
+_ROUNDS, _LATER_ROUNDS = 5, 2
+# The break is first looked for this far from where it is expected, columns.
+_SEARCH = 20
 # Smoothing of the profile, columns: at the core and in the tail.
 _SIGMA_CORE, _SIGMA_TAIL = 0.0, 5.0
 # A step smaller than this in units of its error, or relative to the level, is none.
@@ -50,8 +52,8 @@ class SmoothOptions:
     """
 
     degree_left: int = 4
-    degree_right: int = 6
-    row_sigma: float = 12.0
+    degree_right: int = 8
+    row_sigma: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,22 @@ def nominal_break(rows: np.ndarray) -> Break:
     return Break(column, NOMINAL_TILT, np.nan, np.nan, offset, step, 1.0, False)
 
 
+def _moved(image: np.ndarray, weight: np.ndarray, start: Break) -> Break:
+    """Move a break as a whole to where the image is steepest."""
+    nx = image.shape[1]
+    reach = _SEARCH + 10
+    place = np.clip(
+        np.round(start.column[:, None] + np.arange(-reach, reach + 1)).astype(int), 0, nx - 1
+    )
+    value, share = (np.take_along_axis(part, place, 1) for part in (image, weight))
+    norm = share.sum(axis=0)
+    if (norm <= 0).any():
+        return start
+    edge = gaussian_filter1d(np.where(share > 0, value * share, 0).sum(axis=0) / norm, 2.0)
+    slope = np.abs(np.gradient(edge))[10:-10]
+    return replace(start, column=start.column + int(np.argmax(slope)) - _SEARCH)
+
+
 def fit_smooth_sky(
     image: np.ndarray,
     weight: np.ndarray,
@@ -315,9 +333,9 @@ def fit_smooth_sky(
     options = options or SmoothOptions()
     ny, nx = image.shape
     left_terms, right_terms = _terms(nx, options)
-    edge = start
-    distance = np.arange(nx) - edge.column[:, None]
-    for round_ in range(_ROUNDS):
+    edge = start if start.found else _moved(image, weight, start)
+    rounds = _LATER_ROUNDS if start.found else _ROUNDS
+    for round_ in range(rounds):
         distance = np.arange(nx) - edge.column[:, None]
         left, left_variance = _fit_side(
             image, np.where(distance < ZONE[0], weight, 0), left_terms, options.row_sigma
@@ -334,7 +352,7 @@ def fit_smooth_sky(
             edge = replace(start, offset=offset, profile=smooth, width=60.0, found=False)
             break
         edge = replace(edge, offset=offset, profile=profile, width=break_width(profile), found=True)
-        if round_ == _ROUNDS - 1:
+        if round_ == rounds - 1:
             break
         fraction = edge.fraction(nx)
         rows, shift, error = _locate(
@@ -343,6 +361,15 @@ def fit_smooth_sky(
         here = np.interp(rows, np.arange(ny), edge.column)
         column, tilt, *errors = _line(rows, here + shift, error, ny, start.column)
         edge = replace(edge, column=column, tilt=tilt, column_error=errors[0], tilt_error=errors[1])
+    if edge.found:
+        # A profile may hold a part of the shift; the column is where it is steepest.
+        slope = np.gradient(gaussian_filter1d(edge.profile, 1.5))
+        core = np.abs(edge.offset) <= _CORE
+        peak = int(np.argmax(np.where(core, slope, -np.inf)))
+        before, top, after = slope[peak - 1 : peak + 2]
+        bend = before - 2 * top + after
+        place = edge.offset[peak] + (0.5 * (before - after) / bend if bend < 0 else 0.0)
+        edge = replace(edge, column=edge.column + place, offset=edge.offset - place)
     fraction = edge.fraction(nx)
     model = left * (1 - fraction) + right * fraction
     variance = left_variance * (1 - fraction) ** 2 + right_variance * fraction**2

@@ -350,8 +350,10 @@ class ExplorerState:
 
         Returns
         -------
-        left, right : ndarray
-            Shape (ny, nx), DN/s at a scale of 1; their sum is the template.
+        left : ndarray
+            Part left of the break, shape (ny, nx), DN/s at a scale of 1.
+        right : ndarray
+            The other part; the sum is the template.
         """
         if self._halves is None or self._halves[0] != self.template:
             templates, number = self.exposure.templates, self.template

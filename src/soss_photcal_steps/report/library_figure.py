@@ -17,8 +17,8 @@ _BOX = 16
 
 def template_figure(
     image: np.ndarray,
-    mean: np.ndarray,
     error: np.ndarray,
+    mean: np.ndarray,
     break_column: np.ndarray,
     rows: np.ndarray,
     title: str,

@@ -68,8 +68,10 @@ def ecliptic(ra: float, dec: float) -> tuple[float, float]:
 
     Returns
     -------
-    longitude, latitude : float
+    longitude : float
         Mean ecliptic and equinox of J2000, degrees.
+    latitude : float
+        The same.
     """
     place = SkyCoord(ra * u.deg, dec * u.deg).transform_to(BarycentricMeanEcliptic(equinox="J2000"))
     return float(place.lon.deg), float(place.lat.deg)

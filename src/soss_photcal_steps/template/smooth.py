@@ -32,6 +32,8 @@ _SEARCH = 20
 _SIGMA_CORE, _SIGMA_TAIL = 0.0, 5.0
 # A step smaller than this in units of its error, or relative to the level, is none.
 _LEAST_SIGNIFICANCE, _LEAST_STEP = 8.0, 0.01
+# Columns beside the break from which each side is continued over it.
+_SUPPORT = 200
 # A band may be off by this before it counts as spoilt, columns.
 _SPOILT = 3.0
 _RIDGE = 1e-9
@@ -51,9 +53,9 @@ class SmoothOptions:
         Gaussian sigma over the rows whose coefficients are fitted together, pixels.
     """
 
-    degree_left: int = 4
-    degree_right: int = 8
-    row_sigma: float = 30.0
+    degree_left: int = 5
+    degree_right: int = 12
+    row_sigma: float = 40.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,24 @@ def _terms(n_columns: int, options: SmoothOptions) -> tuple[np.ndarray, np.ndarr
     )
 
 
+def _common_rows(normal: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Fit coefficients that change with the row like a parabola, shape (ny, count).
+
+    They tell what a row is like where it shows little or nothing, and what its neighbours
+    differ by, so that smoothing over the rows does not flatten it.
+    """
+    ny, count = target.shape
+    powers = np.vander(np.linspace(-1, 1, ny), 3 if ny >= 16 else 1, increasing=True)
+    n = powers.shape[1]
+    total = np.einsum("ya,yb,yij->aibj", powers, powers, normal, optimize=True)
+    total = total.reshape(n * count, n * count)
+    if np.trace(total) <= 0:
+        raise ValueError("no pixel of one side of the break can be used")
+    ridge = _RIDGE * np.trace(total) * np.eye(n * count)
+    found = np.linalg.solve(total + ridge, (powers.T @ target).ravel())
+    return np.asarray(powers @ found.reshape(n, count))
+
+
 def _fit_side(
     image: np.ndarray, weight: np.ndarray, terms: np.ndarray, row_sigma: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -166,6 +186,8 @@ def _fit_side(
         weighted = terms * weight[row][:, None]
         normal[row] = weighted.T @ terms
         target[row] = weighted.T @ filled[row]
+    common = _common_rows(normal, target)
+    target = target - np.einsum("yij,yj->yi", normal, common)
     if row_sigma > 0:
         kept = 2 * row_sigma * np.sqrt(np.pi) if ny > 1 else 1.0
         shape = {"axis": 0, "mode": "nearest", "truncate": 5.0}
@@ -174,18 +196,27 @@ def _fit_side(
         target = gaussian_filter1d(target, row_sigma, **shape)
     else:
         noise = normal
-    total = normal.sum(axis=0)
-    if np.trace(total) <= 0:
-        raise ValueError("no pixel of one side of the break can be used")
-    # All rows together tell what a row is like where it shows little or nothing.
-    common = np.linalg.solve(total + _RIDGE * np.trace(total) * np.eye(count), target.sum(axis=0))
-    level = float(np.median(np.abs(terms @ common))) or 1.0
+    level = float(np.median(np.abs(common @ terms.T))) or 1.0
     prior = np.eye(count) / (_ROW_CHANGE * level) ** 2
     inverse = np.linalg.inv(normal + prior)
-    solution = np.einsum("yij,yj->yi", inverse, target + prior @ common)
+    solution = common + np.einsum("yij,yj->yi", inverse, target)
     covariance = inverse @ (noise + prior) @ inverse
     variance = np.einsum("xi,yij,xj->yx", terms, covariance, terms, optimize=True)
     return solution @ terms.T, np.maximum(variance, 0)
+
+
+def _continued(side: np.ndarray, variance: np.ndarray, *, leftwards: bool) -> None:
+    """Continue a side over the break, in place: a high polynomial would run away there."""
+    nx = side.shape[1]
+    edge = int(NOMINAL_COLUMN + (ZONE[1] if leftwards else ZONE[0]))
+    seen = slice(edge, edge + _SUPPORT) if leftwards else slice(edge - _SUPPORT, edge)
+    unseen = slice(0, edge) if leftwards else slice(edge, nx)
+    x = (np.arange(nx) - edge) / _SUPPORT
+    terms = np.vander(x, 3, increasing=True)
+    weights, *_ = np.linalg.lstsq(terms[seen], side[:, seen].T, rcond=None)
+    reach = np.clip(x[unseen], -1.0, 1.0)
+    side[:, unseen] = (np.vander(reach, 3, increasing=True) @ weights).T
+    variance[:, unseen] = variance[:, edge][:, None]
 
 
 def _profile(
@@ -343,6 +374,8 @@ def fit_smooth_sky(
         right, right_variance = _fit_side(
             image, np.where(distance > ZONE[1], weight, 0), right_terms, options.row_sigma
         )
+        _continued(left, left_variance, leftwards=False)
+        _continued(right, right_variance, leftwards=True)
         offset, profile, significance = _profile(image, weight, left, right, edge.column)
         height = float(np.median((right - left)[:, int(NOMINAL_COLUMN) % nx]))
         level = float(np.median(np.abs(left)))

@@ -64,9 +64,9 @@ class SossTemplateBuildStep(SossStep):
     start = string(default=None)  # Library (FITS) whose mean template is the first guess where a star is in the aperture; without it wings are taken for sky, by up to some 10 per cent right of the break
     library = string(default=None)  # Library (FITS) to which the new templates are added; the product is a new file
     names = force_list(default=None)  # Names of the new templates; target and date if None
-    degree_left = integer(min=1, max=12, default=4)  # Degree of the polynomial along the rows left of the break; 4 and 8 gave the best templates of simulated skies
-    degree_right = integer(min=1, max=16, default=8)  # The same right of the break
-    row_sigma = float(min=0, default=30.0)  # Gaussian sigma over which the polynomials of neighbouring rows are fitted together, pixels; 12 to 40 were tried on simulated skies, which change over some 100 rows
+    degree_left = integer(min=1, max=12, default=5)  # Degree of the polynomial along the rows left of the break; 5 and 12 gave the best templates of simulated skies
+    degree_right = integer(min=1, max=16, default=12)  # The same right of the break
+    row_sigma = float(min=0, default=40.0)  # Gaussian sigma over which the polynomials of neighbouring rows are fitted together, pixels; 12 to 50 were tried on simulated skies, which change over some 100 rows
     source_sigma = float(min=1.5, default=3.0)  # Threshold above which sources are masked, in units of the noise of the smoothed image
     grow = integer(min=0, max=50, default=4)  # Pixels by which the mask of a source is grown; up to 32 more for bright ones
     trace_half_width = float(min=5, default=30.0)  # Half width of the mask over a star's traces, pixels; beyond it the wings are fitted
@@ -283,7 +283,7 @@ class SossTemplateBuildStep(SossStep):
         for number, entry, template in built:
             with self.side_product(f"sosslib-template{number}", ".png") as path:
                 figure = template_figure(
-                    template.image, template.mean, template.error, template.edge.column,
+                    template.image, template.error, template.mean, template.edge.column,
                     window.strip_rows, f"Template {number}: {entry.name}",
                 )  # fmt: skip
                 figure.savefig(path, dpi=110)

@@ -56,7 +56,7 @@ def test_error_of_certify_forbids_the_delivery(tmp_path, photom_table, good_head
 def test_file_that_the_rules_refuse(monkeypatch, old_path):
     """A file that certify lets pass, but that cannot be inserted into the rules, is an error."""
     rules = dict(module._MAPPINGS)
-    name = "jwst_niriss_photom_0001.rmap"
+    name = "jwst_niriss_<kind>_0001.rmap"
     rules[name] = rules[name].replace("selector = Match({\n})", "selector = UseAfter({\n})")
     monkeypatch.setattr(module, "_MAPPINGS", rules)
     (text,) = certify(old_path).errors

@@ -357,7 +357,7 @@ def test_command_prints_verdict_and_json(tmp_path, capsys, monkeypatch, photom_t
     """The command gives status 1 for a bad file, 0 for a good one, and the same list as JSON."""
     monkeypatch.setattr(
         "soss_photcal_steps.photom.check.run_certify",
-        lambda path: CERTIFIED,
+        lambda path, kind: CERTIFIED,
     )
     assert main(["check", str(old_path)]) == 0
     assert "may be delivered" in capsys.readouterr().out

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from soss_photcal_steps.explore.numbers import fill_rows, make_parts, mean_along, step_at_break
+from soss_photcal_steps.averages import mean_along
+from soss_photcal_steps.explore.numbers import fill_rows, make_parts, step_at_break
 
 COLUMNS = np.arange(2048)
 FRACTION = 1 / (1 + np.exp(-(COLUMNS - 705) / 3.0))

@@ -103,7 +103,7 @@ def test_undo_and_redo(state):
     start = state.setting
     for value in (1.0, 1.1, 1.2):
         state.set_scales(value, 1.0, dragging=True)
-    state.end_drag()
+    state.history.end_drag()
     dragged = state.setting
     state.set_scales(1.3, 1.0)
     assert state.undo()

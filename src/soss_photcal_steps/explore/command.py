@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import webbrowser
 from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
@@ -104,6 +103,8 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
         If a file or a number cannot be used.
     """
     _check(options)
+    import webbrowser
+
     from soss_photcal_steps.background.options import FitOptions
     from soss_photcal_steps.background.progress import Progress
     from soss_photcal_steps.explore.load import load_exposure

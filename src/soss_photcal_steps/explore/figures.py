@@ -19,7 +19,8 @@ from bokeh.plotting import figure
 
 from soss_photcal_steps.background.result import MASK_MEANINGS
 from soss_photcal_steps.explore.numbers import BREAK_WAVELENGTH, Parts
-from soss_photcal_steps.explore.state import COLUMN_GROUP, ExplorerState
+from soss_photcal_steps.explore.state import ExplorerState
+from soss_photcal_steps.explore.views import COLUMN_GROUP
 
 __all__ = ["PALETTES", "Figures"]
 
@@ -209,7 +210,7 @@ class Figures:
             source = ColumnDataSource({"x": wave, "before": nothing, "after": nothing})
             self.spectra[order] = source
             self.intervals[order] = ColumnDataSource({"low": [], "high": []})
-            plots = [self._small(f"Order {order}, box of {2 * state.half_width:.0f} rows",
+            plots = [self._small(f"Order {order}, box of {2 * state.strip.half_width:.0f} rows",
                                  "wavelength (um)", "DN/s", name=f"order{order}")]  # fmt: skip
             if order == 1:
                 self.break_plot = self._small(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soss_photcal_steps.averages import mean_along
 from soss_photcal_steps.contamination.mapping import box_light
 
 __all__ = [
@@ -14,7 +15,6 @@ __all__ = [
     "StepAtBreak",
     "fill_rows",
     "make_parts",
-    "mean_along",
     "step_at_break",
 ]
 
@@ -70,32 +70,6 @@ class Parts:
                 for order, light in self.spectra.items()
             },
         )
-
-
-def mean_along(image: np.ndarray, mask: np.ndarray, axis: int, width: int = 1) -> np.ndarray:
-    """Average the pixels of a mask.
-
-    Parameters
-    ----------
-    image : ndarray, shape (ny, nx)
-        Image.
-    mask : ndarray of bool
-        Pixels that count.
-    axis : int
-        Axis that is averaged over.
-    width : int, optional
-        Columns or rows that make one value.
-
-    Returns
-    -------
-    ndarray
-        NaN where fewer than five pixels count.
-    """
-    total = np.where(mask, image, 0).sum(axis=axis, dtype=float)
-    count = mask.sum(axis=axis).astype(float)
-    edges = np.arange(0, len(total), width)
-    total, count = np.add.reduceat(total, edges), np.add.reduceat(count, edges)
-    return np.where(count >= 5, total / np.maximum(count, 1), np.nan)
 
 
 def make_parts(

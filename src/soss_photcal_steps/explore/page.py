@@ -197,7 +197,7 @@ class ExplorerPage:
 
     def _on_release(self, _attribute: str, _old: float, _new: float) -> None:
         if not self._quiet:
-            self._known_state.end_drag()
+            self._known_state.history.end_drag()
             self._show_numbers()
 
     def _on_box(self, side: str, _attribute: str, _old: float | None, new: float | None) -> None:

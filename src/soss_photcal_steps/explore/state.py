@@ -2,73 +2,23 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 
 import numpy as np
 
-from soss_photcal_steps.background.breaks import right_fraction
-from soss_photcal_steps.background.exposure import fit_combined
 from soss_photcal_steps.background.options import FitOptions
-from soss_photcal_steps.background.result import BackgroundResult
-from soss_photcal_steps.background.sky import bad_pixels
 from soss_photcal_steps.contamination.find import Contamination, find_contamination
 from soss_photcal_steps.contamination.table import TableRow, table_rows
-from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.explore.fits import Fit, Fits, Ranked
+from soss_photcal_steps.explore.history import History
 from soss_photcal_steps.explore.load import ExplorerExposure
-from soss_photcal_steps.explore.numbers import (
-    Parts,
-    StepAtBreak,
-    fill_rows,
-    make_parts,
-    step_at_break,
-)
-from soss_photcal_steps.explore.setting import Region, Setting, check_scales, excluded_pixels
+from soss_photcal_steps.explore.numbers import Parts, StepAtBreak, step_at_break
+from soss_photcal_steps.explore.setting import Region, Setting, check_scales
+from soss_photcal_steps.explore.views import make_strip
 from soss_photcal_steps.trace import wavelengths
 
-__all__ = ["ExplorerState", "Fit", "Ranked"]
-
-#: Columns that make one point of the averages.
-COLUMN_GROUP = 8
-# Fits that are kept, so that going back costs nothing.
-_KEPT_FITS = 8
-_MOST_STEPS_BACK = 500
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What the fit says for a template and a mask.
-
-    Attributes
-    ----------
-    result : BackgroundResult
-        The fit; where it failed, a stand-in with scales of 1.
-    failure : str
-        Why there is no fit; empty if there is one.
-    """
-
-    result: BackgroundResult
-    failure: str = ""
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """A template and how well it fits.
-
-    Attributes
-    ----------
-    template : int
-        Number, from 0.
-    name : str
-        Name.
-    worse : float
-        By how much its log evidence is smaller than that of the best; NaN without a fit.
-    """
-
-    template: int
-    name: str
-    worse: float
+__all__ = ["ExplorerState"]
 
 
 class ExplorerState:
@@ -94,38 +44,32 @@ class ExplorerState:
     ) -> None:
         self.exposure = exposure
         self.options = replace(options or FitOptions(), template=None)
-        self.half_width = half_width
-        rows = exposure.window.strip_rows
-        inside = (rows >= 0) & (rows < 256)
-        #: Rows that are shown, in the coordinates of SUBSTRIP256.
-        self.lines = rows[inside]
-        self._inside = slice(*np.flatnonzero(inside)[[0, -1]] + (0, 1))
-        self.before = exposure.combined.image[self._inside].astype(np.float32)
-        self.good = np.isfinite(self.before)
-        self.orders = tuple(order for order in (1, 2) if order in exposure.traces)
-        self._settings = [Setting()]
-        self._place = 0
-        self._dragging = False
-        self._fits: OrderedDict[tuple[int | None, tuple[Region, ...]], Fit] = OrderedDict()
-        self._halves: tuple[int, tuple[np.ndarray, np.ndarray]] | None = None
-        self._parts: tuple[BackgroundResult, bool, Parts, Parts] | None = None
-        self._before: tuple[object, Parts] | None = None
-        self._wing: tuple[object, Parts] | None = None
+        self.strip = make_strip(exposure, half_width)
+        self.history = History()
+        self._fits = Fits(exposure, self.options, self.strip)
         self.contamination: Contamination | None = None
+
+    @property
+    def before(self) -> np.ndarray:
+        """The image, shape (ny, nx), DN/s; NaN where no integration is valid."""
+        return self.strip.image
+
+    @property
+    def lines(self) -> np.ndarray:
+        """Rows that are shown, in the coordinates of SUBSTRIP256, shape (ny,)."""
+        return self.strip.lines
+
+    @property
+    def orders(self) -> tuple[int, ...]:
+        """Orders whose spectra are shown."""
+        return self.strip.orders
 
     # What is chosen.
 
     @property
     def setting(self) -> Setting:
         """What is chosen now."""
-        return self._settings[self._place]
-
-    def _do(self, setting: Setting, *, merge: bool = False) -> None:
-        if setting == self.setting:
-            return
-        keep = self._place if merge and self._place > 0 else self._place + 1
-        self._settings = [*self._settings[:keep], setting][-_MOST_STEPS_BACK:]
-        self._place = len(self._settings) - 1
+        return self.history.current
 
     def _checked(self, setting: Setting) -> Setting:
         """Refuse a setting whose fit fails where that of the present one does not."""
@@ -150,8 +94,7 @@ class ExplorerState:
         count = len(self.exposure.names)
         if template is not None and not 0 <= template < count:
             raise SossInputError(f"There is no template {template}; they are 0 to {count - 1}.")
-        self._dragging = False
-        self._do(self._checked(replace(self.setting, template=template, scales=None)))
+        self.history.put(self._checked(replace(self.setting, template=template, scales=None)))
 
     def set_scales(self, left: float, right: float, *, dragging: bool = False) -> None:
         """Set the scales by hand.
@@ -172,18 +115,11 @@ class ExplorerState:
         if scales == self.scales:
             return
         # The template stays that of the fit, which is not made again while one drags.
-        setting = replace(self.setting, scales=scales)
-        self._do(setting, merge=self._dragging and dragging)
-        self._dragging = dragging
-
-    def end_drag(self) -> None:
-        """Say that a movement has ended."""
-        self._dragging = False
+        self.history.put(replace(self.setting, scales=scales), dragging=dragging)
 
     def use_fit(self) -> None:
         """Take the scales of the fit again."""
-        self._dragging = False
-        self._do(replace(self.setting, scales=None))
+        self.history.put(replace(self.setting, scales=None))
 
     def paint(self, region: Region) -> None:
         """Add a region to the mask, or take it off; the fit follows.
@@ -205,12 +141,11 @@ class ExplorerState:
         self._set_regions(())
 
     def _set_regions(self, regions: tuple[Region, ...]) -> None:
-        self._dragging = False
         setting = replace(self.setting, regions=regions)
         if setting.scales is not None:
             # With another mask another template might fit best; scales belong to this one.
             setting = replace(setting, template=self.template)
-        self._do(self._checked(setting))
+        self.history.put(self._checked(setting))
 
     def undo(self) -> bool:
         """Take the last action back.
@@ -220,11 +155,7 @@ class ExplorerState:
         bool
             Whether there was one.
         """
-        self._dragging = False
-        if self._place == 0:
-            return False
-        self._place -= 1
-        return True
+        return self.history.go(-1)
 
     def redo(self) -> bool:
         """Do again what was taken back.
@@ -234,11 +165,7 @@ class ExplorerState:
         bool
             Whether there was anything.
         """
-        self._dragging = False
-        if self._place + 1 >= len(self._settings):
-            return False
-        self._place += 1
-        return True
+        return self.history.go(1)
 
     # The fit.
 
@@ -255,36 +182,7 @@ class ExplorerState:
         Fit
             The fit; fits are kept.
         """
-        key = (setting.template, setting.regions)
-        if key not in self._fits:
-            self._fits[key] = self._make_fit(setting)
-            while len(self._fits) > _KEPT_FITS:
-                self._fits.popitem(last=False)
-        self._fits.move_to_end(key)
-        return self._fits[key]
-
-    def _make_fit(self, setting: Setting) -> Fit:
-        one = self.exposure
-        window = one.window
-        excluded = excluded_pixels(setting.regions, window.strip_rows, window.n_columns)
-
-        def fit(options: FitOptions, scales: tuple[float, float] | None) -> BackgroundResult:
-            return fit_combined(
-                one.combined,
-                window.strip_rows,
-                one.templates,
-                one.traces,
-                options,
-                scales,
-                excluded,
-            )
-
-        options = replace(self.options, template=setting.template)
-        try:
-            return Fit(fit(options, None))
-        except ValueError as error:
-            by_hand = replace(options, template=setting.template or 0)
-            return Fit(fit(by_hand, (1.0, 1.0)), reason(error))
+        return self._fits.get(setting.template, setting.regions)
 
     @property
     def fit(self) -> Fit:
@@ -335,13 +233,7 @@ class ExplorerState:
         list of Ranked
             The best first.  Without a fit, by number.
         """
-        automatic = self.fit_of(replace(self.setting, template=None, scales=None))
-        evidence = np.asarray(automatic.result.fit.log_evidence, float)
-        if not np.isfinite(evidence).any():
-            return [Ranked(k, name, np.nan) for k, name in enumerate(self.exposure.names)]
-        order = np.argsort(-np.nan_to_num(evidence, nan=-np.inf), kind="stable")
-        best = evidence[order[0]]
-        return [Ranked(int(k), self.exposure.names[k], float(best - evidence[k])) for k in order]
+        return self._fits.ranking(self.setting.regions)
 
     # The images.
 
@@ -355,13 +247,7 @@ class ExplorerState:
         right : ndarray
             The other part; the sum is the template.
         """
-        if self._halves is None or self._halves[0] != self.template:
-            templates, number = self.exposure.templates, self.template
-            image = templates.images[number]
-            right = right_fraction(templates.geometry[number], image.shape[1])
-            right, image = right[self._inside], image[self._inside]
-            self._halves = number, (image * (1 - right), image * right)
-        return self._halves[1]
+        return self.fit.views.halves
 
     def background(self) -> np.ndarray:
         """Give what is subtracted.
@@ -372,7 +258,7 @@ class ExplorerState:
             Shape (ny, nx), float32, DN/s.
         """
         if not self.by_hand:
-            return self.fit.result.background[self._inside]
+            return self.fit.views.fitted
         left, right = self.template_halves()
         one, other = np.float32(self.scales[0]), np.float32(self.scales[1])
         return one * left + other * right
@@ -395,7 +281,7 @@ class ExplorerState:
         ndarray
             Shape (ny, nx), uint8, see `background.result.MASK_MEANINGS`.
         """
-        return self.fit.result.mask()[self._inside]
+        return self.fit.views.mask
 
     def painted(self) -> np.ndarray | None:
         """Give what was painted.
@@ -415,20 +301,9 @@ class ExplorerState:
         ndarray of bool or None
             Shape (ny, nx); None if nothing is.
         """
-        painted = self.painted()
-        return None if painted is None else painted[self._inside]
+        return self.fit.views.painted
 
     # Averages and spectra.
-
-    @cached_property
-    def _right_side(self) -> np.ndarray:
-        return self.fit.result.right[self._inside] > 0.5
-
-    def _make_parts(self, image: np.ndarray) -> Parts:
-        return make_parts(
-            image, self.fit.result.mask()[self._inside] == 0, self._right_side, self.lines,
-            self.exposure.pwcpos, self.orders, COLUMN_GROUP, self.half_width,
-        )  # fmt: skip
 
     def parts_before(self) -> Parts:
         """Give averages and spectra of the image before subtraction.
@@ -438,12 +313,7 @@ class ExplorerState:
         Parts
             Averages over the pixels that the fit used, and spectra.
         """
-        key = self.fit.result
-        if self._before is None or self._before[0] is not key:
-            error = self.exposure.combined.error[self._inside]
-            known = self.good & ~bad_pixels(self.before, self.good, error)
-            self._before = key, self._make_parts(fill_rows(self.before, known))
-        return self._before[1]
+        return self.fit.views.before_parts
 
     def parts_background(self) -> Parts:
         """Give averages and spectra of the background.
@@ -453,16 +323,10 @@ class ExplorerState:
         Parts
             As `parts_before`; of scales by hand it takes no time.
         """
-        result, by_hand = self.fit.result, self.by_hand
-        kept = self._parts
-        if kept is None or kept[0] is not result or kept[1] != by_hand:
-            halves = self.template_halves() if by_hand else (self.background(),) * 2
-            first = self._make_parts(halves[0])
-            second = self._make_parts(halves[1]) if by_hand else first
-            kept = self._parts = (result, by_hand, first, second)
-        left, right = kept[2:]
+        views = self.fit.views
         if not self.by_hand:
-            return left
+            return views.fitted_parts
+        left, right = views.half_parts
         return left.combine(self.scales[0], right, self.scales[1])
 
     def parts_wing(self) -> Parts:
@@ -473,14 +337,7 @@ class ExplorerState:
         Parts
             As `parts_before`.
         """
-        result = self.fit.result
-        if self._wing is not None and self._wing[0] is result:
-            return self._wing[1]
-        wing = np.zeros(result.background.shape, np.float32)
-        wing[result.lines] = result.wing()
-        parts = self._make_parts(wing[self._inside])
-        self._wing = result, parts
-        return parts
+        return self.fit.views.wing_parts
 
     def wavelength(self, order: int) -> np.ndarray:
         """Give the wavelength of each column.
@@ -512,7 +369,7 @@ class ExplorerState:
         light = before.spectra[1] - background.spectra[1]
         trace = self.exposure.traces[1]
         row = np.clip(np.round(trace - self.lines[0]).astype(int), 0, len(self.lines) - 1)
-        fraction = self.fit.result.right[self._inside][row, np.arange(len(trace))]
+        fraction = self.fit.views.right[row, np.arange(len(trace))]
         inside = (trace >= self.lines[0]) & (trace <= self.lines[-1])
         return step_at_break(light, np.where(inside, fraction, 0.0), inside)
 
@@ -526,10 +383,10 @@ class ExplorerState:
         int
             How many there are.
         """
-        after = self.after()
+        strip = self.strip
         self.contamination = find_contamination(
-            np.where(self.good, after, 0.0).astype(float), self.good, self.lines,
-            self.exposure.pwcpos, filter_name=self.exposure.filter, half_width=self.half_width,
+            np.where(strip.good, self.after(), 0.0).astype(float), strip.good, strip.lines,
+            strip.pwcpos, filter_name=self.exposure.filter, half_width=strip.half_width,
         )  # fmt: skip
         return len(self.contamination.sources)
 
@@ -579,9 +436,8 @@ class ExplorerState:
         rows = self.rows_of(number)
         if not rows:
             raise SossInputError(f"Source {number} spoils no wavelength of any order.")
-        self._dragging = False
         chosen = self.setting.intervals
         masked = all(row in chosen for row in rows)
         rest = tuple(row for row in chosen if row.found != rows[0].found)
-        self._do(replace(self.setting, intervals=rest if masked else (*rest, *rows)))
+        self.history.put(replace(self.setting, intervals=rest if masked else (*rest, *rows)))
         return not masked

@@ -6,24 +6,19 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from soss_photcal_steps.averages import mean_along
+
 __all__ = ["background_figure"]
 
 _DATA, _MODEL, _SKY, _MARK = "#4d4d4d", "#b2182b", "#2166ac", "#e08214"
+# Pixels that a point of an average needs.
+_LEAST = 11
 
 
 def _display_range(background: np.ndarray) -> float:
     """Top of the grey scale: what lies above it is not sky."""
     level = np.nanpercentile(background, 99) if np.isfinite(background).any() else 1.0
     return 2.2 * max(float(level), 1e-6)
-
-
-def _mean_over(values: np.ndarray, mask: np.ndarray, axis: int, width: int) -> np.ndarray:
-    """Masked mean along an axis, in running groups of `width`; NaN where nothing is left."""
-    total = np.where(mask, values, 0).sum(axis=axis, dtype=float)
-    count = mask.sum(axis=axis).astype(float)
-    edges = np.arange(0, len(total), width)
-    total, count = np.add.reduceat(total, edges), np.add.reduceat(count, edges)
-    return np.where(count > 10, total / np.maximum(count, 1), np.nan)
 
 
 def _profile(
@@ -38,9 +33,9 @@ def _profile(
 ) -> None:
     edges = np.arange(0, len(position), width)
     centre = np.add.reduceat(position, edges) / np.diff(np.append(edges, len(position)))
-    measured = _mean_over(data, mask, along, width)
-    sky = _mean_over(background, mask, along, width)
-    total = sky + _mean_over(wing, mask, along, width)
+    measured = mean_along(data, mask, along, width, _LEAST)
+    sky = mean_along(background, mask, along, width, _LEAST)
+    total = sky + mean_along(wing, mask, along, width, _LEAST)
     axis.plot(centre, measured, ".", color=_DATA, markersize=4, label="data, sky pixels")
     axis.plot(
         centre, total, "-", color=_MODEL, linewidth=1.2, label="background + wings of the star"

@@ -1,0 +1,37 @@
+"""Averages of images over the pixels of a mask."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["mean_along"]
+
+
+def mean_along(
+    image: np.ndarray, mask: np.ndarray, axis: int, width: int = 1, least: int = 5
+) -> np.ndarray:
+    """Average the pixels of a mask.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Image.
+    mask : ndarray of bool
+        Pixels that count.
+    axis : int
+        Axis that is averaged over.
+    width : int, optional
+        Columns or rows that make one value.
+    least : int, optional
+        Pixels that a value needs.
+
+    Returns
+    -------
+    ndarray
+        NaN where fewer pixels count.
+    """
+    total = np.where(mask, image, 0).sum(axis=axis, dtype=float)
+    count = mask.sum(axis=axis).astype(float)
+    edges = np.arange(0, len(total), width)
+    total, count = np.add.reduceat(total, edges), np.add.reduceat(count, edges)
+    return np.where(count >= least, total / np.maximum(count, 1), np.nan)

@@ -17,6 +17,8 @@ import numpy as np
 
 
 def _work(folder: Path, shapes: int, scenes: int, exposures: int) -> None:
+    from astropy.io import fits
+
     from soss_photcal_steps import SossTemplateBackgroundStep, SossTemplateBuildStep
     from soss_photcal_steps.background.breaks import find_break
     from soss_photcal_steps.simulate import SceneParams, make_library, simulate
@@ -77,8 +79,6 @@ def _work(folder: Path, shapes: int, scenes: int, exposures: int) -> None:
                 str(name), override_bkg=str(folder / f"{kind}.fits"), save_background=True,
                 output_dir=str(folder),
             )  # fmt: skip
-            from astropy.io import fits
-
             background = fits.getdata(folder / name.name.replace("rate.fits", "sossbkg.fits"))
             sides = (np.s_[4:-4, 6:640], np.s_[4:-4, 830:2040])
             found.append(

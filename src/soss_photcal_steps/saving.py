@@ -322,6 +322,29 @@ class SavingStep(ReferenceStep):
         """
         self._inputs = (*self._inputs, *(str(path) for path in paths))
 
+    def given_file(self, name: str | os.PathLike[str]) -> str:
+        """Find a further input that a parameter names; no product of this run may overwrite it.
+
+        Parameters
+        ----------
+        name : path
+            What the user gave.
+
+        Returns
+        -------
+        str
+            Its path.
+
+        Raises
+        ------
+        SossInputError
+            If it is not there or, if it is FITS, not complete.
+        """
+        path = self.make_input_path(str(name))
+        self.check_file(path)
+        self.protect(path)
+        return str(path)
+
     def _paths_given(self, args: Iterable[Any]) -> Iterator[str]:
         """List the files among the arguments, those that models were read from included."""
         for argument in args:

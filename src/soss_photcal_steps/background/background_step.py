@@ -186,9 +186,7 @@ class SossTemplateBackgroundStep(SegmentStep):
         own = {(segment.info.exposure, segment.info.segment) for segment in segments}
         others = []
         for name in self.fit_with or ():
-            path = self.make_input_path(str(name))
-            self.check_file(path)
-            self.protect(path)
+            path = self.given_file(name)
             other = self._open_streamed(path)
             if other is None:
                 other = self._open_whole(path)
@@ -346,9 +344,7 @@ class SossTemplateBackgroundStep(SegmentStep):
         """Read the pixels that the user leaves out."""
         if not self.mask_image:
             return None
-        path = self.make_input_path(str(self.mask_image))
-        self.check_file(path)
-        self.protect(path)
+        path = self.given_file(self.mask_image)
         excluded = read_mask(path, window)
         log.info("%d pixels are left out of the fit by %s.", int(excluded.sum()), path)
         return excluded
@@ -420,10 +416,7 @@ class SossTemplateBackgroundStep(SegmentStep):
         return with_candidate(library, image[0], f"dedicated ({len(names)})", ", ".join(names))
 
     def _open_dedicated(self, item: str | Path) -> JwstDataModel:
-        path = self.make_input_path(str(item))
-        self.check_file(path)
-        self.protect(path)
-        return datamodels.open(path)
+        return datamodels.open(self.given_file(item))
 
     def _subtract(
         self,

@@ -32,6 +32,7 @@ __all__ = [
     "find_background",
     "fit_combined",
     "fit_lines",
+    "fit_templates",
     "integration_factors",
 ]
 
@@ -142,6 +143,30 @@ def fit_lines(rows: np.ndarray) -> np.ndarray:
     return np.flatnonzero(strip | (lines % _FULL_FRAME_STEP == 0))
 
 
+def fit_templates(images: np.ndarray, rows: np.ndarray) -> TemplateSet:
+    """Make templates ready for the lines that the fit looks at.
+
+    Parameters
+    ----------
+    images : ndarray
+        Templates cut to the image, shape (n, ny, nx), DN/s.
+    rows : ndarray
+        Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
+
+    Returns
+    -------
+    TemplateSet
+        What `fit_combined` takes.
+
+    Raises
+    ------
+    ValueError
+        If a template cannot be used.
+    """
+    lines = fit_lines(np.asarray(rows))
+    return prepare_templates(images, select=None if len(lines) == len(rows) else lines)
+
+
 def integration_factors(
     segment: Integrations,
     scaler: IntegrationScaler,
@@ -244,10 +269,8 @@ def find_background(
         If the background cannot be fitted, or the fit cannot be trusted.
     """
     rows = np.asarray(rows)
-    lines = fit_lines(rows)
-    whole = len(lines) == len(rows)
     # The templates are made ready while the integrations are read.
-    with background_call(prepare_templates, images, select=None if whole else lines) as prepared:
+    with background_call(fit_templates, images, rows) as prepared:
         combined = combine_exposure(segments, progress)
         try:
             templates = prepared()
@@ -274,7 +297,7 @@ def fit_combined(
     rows : ndarray
         Row of each line in the coordinates of SUBSTRIP256, shape (ny,).
     templates : TemplateSet
-        The library, made ready on the lines that `fit_lines` chooses.
+        The library, as `fit_templates` gives it.
     traces : dict
         Row of each order's trace per column, same coordinates.
     options : FitOptions

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from soss_photcal_steps.background.background_step import SossTemplateBackgroundStep
-from soss_photcal_steps.background.exposure import combine_exposure, fit_lines
+from soss_photcal_steps.background.exposure import combine_exposure, fit_templates
 from soss_photcal_steps.background.inputs import ExposureInfo, check_usable
 from soss_photcal_steps.background.products import trace_source
 from soss_photcal_steps.background.reference import read_library, trace_positions
 from soss_photcal_steps.background.result import CombinedExposure
-from soss_photcal_steps.background.templates import TemplateSet, prepare_templates
+from soss_photcal_steps.background.templates import TemplateSet
 from soss_photcal_steps.background.window import Window
 from soss_photcal_steps.contamination.read import open_exposure
 from soss_photcal_steps.errors import SossInputError, reason
@@ -124,10 +124,8 @@ def load_exposure(
         library = read_library(reference, window, str(info.filter))
         pastasoss = step.get_optional_reference(model, "pastasoss")
         traces = trace_positions(info.angle, str(info.filter), pastasoss)
-        lines = fit_lines(window.strip_rows)
-        whole = len(lines) == window.n_rows
         try:
-            templates = prepare_templates(library.images, select=None if whole else lines)
+            templates = fit_templates(library.images, window.strip_rows)
             combined = combine_exposure([integrations], progress)
         except ValueError as error:
             raise SossInputError(f"{path} cannot be used: {reason(error)}.") from error

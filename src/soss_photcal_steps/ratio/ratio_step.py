@@ -214,8 +214,7 @@ class SossRatioStep(SossStep):
         if self.contamination_image:
             from soss_photcal_steps.contamination.spoiled import spoiled_intervals
 
-            path = self.make_input_path(self.contamination_image)
-            self.check_file(path)
+            path = self.given_file(self.contamination_image)
             spoiled, notes = spoiled_intervals(path, spectra.info.pwcpos)
             for note in notes:
                 log.info("%s", note)

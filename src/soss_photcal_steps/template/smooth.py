@@ -16,7 +16,7 @@ import numpy as np
 from numpy.polynomial import legendre
 from scipy.ndimage import gaussian_filter1d
 
-__all__ = ["Break", "SmoothOptions", "SmoothSky", "break_width", "fit_smooth_sky"]
+__all__ = ["Break", "SmoothOptions", "SmoothSky", "break_width", "fit_smooth_sky", "nominal_break"]
 
 #: Columns around the break that the polynomials do not see: its core and its tail.
 ZONE = (-30, 90)
@@ -28,14 +28,14 @@ _BAND, _CORE = 16, 14
 _ROUNDS, _LATER_ROUNDS = 5, 2
 # The break is first looked for this far from where it is expected, columns.
 _SEARCH = 20
-# Smoothing of the profile, columns: at the core and in the tail.
-_SIGMA_CORE, _SIGMA_TAIL = 0.0, 5.0
+# Smoothing of the profile's tail, columns; its core is left as it is.
+_SIGMA_TAIL = 5.0
 # A step smaller than this in units of its error, or relative to the level, is none.
 _LEAST_SIGNIFICANCE, _LEAST_STEP = 8.0, 0.01
 # Columns beside the break from which each side is continued over it.
 _SUPPORT = 200
-# A band may be off by this before it counts as spoilt, columns.
-_SPOILT = 3.0
+# A band may be off by this at least before it counts as spoilt, columns.
+_SPOILT = 0.9
 _RIDGE = 1e-9
 # Coefficients of a row differ from those of all rows together by about this, relative.
 _ROW_CHANGE = 0.02
@@ -292,7 +292,7 @@ def _line(
             centre = float(np.median(columns[keep] - tilt * (rows[keep] - middle)))
         distance = np.abs(columns - centre - tilt * (rows - middle))
         spread = 1.48 * float(np.median(distance[keep])) + 0.1
-        keep = distance < max(3 * spread, 0.3 * _SPOILT)
+        keep = distance < max(3 * spread, _SPOILT)
     line = centre + tilt * (np.arange(ny) - middle)
     return line, float(tilt), float(errors[0]), float(errors[1])
 

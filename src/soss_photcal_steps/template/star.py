@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soss_photcal_steps.background.exposure import fit_combined, fit_lines
+from soss_photcal_steps.background.exposure import fit_combined, fit_templates
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.result import CombinedExposure
-from soss_photcal_steps.background.templates import prepare_templates
 from soss_photcal_steps.template.build import (
     BuiltTemplate,
     SkyExposure,
@@ -72,13 +71,10 @@ def _wing(
     one: StarExposure, template: np.ndarray, rows: np.ndarray, options: FitOptions
 ) -> np.ndarray:
     """Fit the star's wings beside a background of the shape of the template."""
-    lines = fit_lines(rows)
-    whole = len(lines) == len(rows)
-    templates = prepare_templates(template[None], select=None if whole else lines)
+    templates = fit_templates(template[None], rows)
     result = fit_combined(one.combined, rows, templates, one.traces or {}, options)
-    if whole:
-        return result.wing()
-    # Lines between those of the fit take the value of the nearest one.
+    lines = result.lines
+    # Of a full frame, lines between those of the fit take the value of the nearest one.
     nearest = np.argmin(np.abs(np.arange(len(rows))[:, None] - lines[None, :]), axis=1)
     return result.wing()[nearest]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -124,29 +125,33 @@ class SossTemplateBuildStep(SossStep):
             raise SossInputError(
                 f"{len(self.names)} names are given for {len(groups)} templates; give one for each."
             )
-        entries = read_entries(self._existing(), first) if self.library else []
+        old = self.given_file(self.library) if self.library else ""
+        start = self.given_file(self.start) if self.start else ""
+        guess = None
+        if start:
+            known = read_library(start, first.window, str(first.filter))
+            guess = np.asarray(known.images.mean(axis=0))
+        entries = read_entries(old, first) if old else []
         built = []
         for number, group in enumerate(groups):
             name = self.names[number] if self.names is not None else None
-            entry, template = self._template(group, name)
+            entry, template = self._template(group, name, guess)
             built.append((len(entries), entry, template))
             entries.append(entry)
         taken = [entry.name for entry in entries]
-        for name in taken:
-            if taken.count(name) > 1:
-                log.warning("%d templates have the name %s.", taken.count(name), name)
+        for name, count in Counter(taken).items():
+            if count > 1:
+                log.warning("%d templates have the name %s.", count, name)
         model = SossBkgModel()
         library.fill_library(
             model, entries, first.window, str(first.filter), self._header(exposures)
         )
         model.meta.filename = first.name
-        statistics = library_statistics(np.array(model.data))
+        try:
+            statistics = library_statistics(np.array(model.data))
+        except ValueError as error:
+            raise SossInputError(f"The templates cannot be compared: {error}.") from error
         self._describe(statistics, taken)
-        inputs = [one.path for one in exposures if one.path]
-        if self.library:
-            inputs.append(self._existing())
-        if self.start:
-            inputs.append(self.make_input_path(str(self.start)))
         self.record(
             model,
             meta={
@@ -155,7 +160,7 @@ class SossTemplateBuildStep(SossStep):
                 "adds": [float(value) for value in statistics.adds],
                 "variance": [float(value) for value in statistics.variance],
             },
-            inputs=inputs,
+            inputs=[path for path in (*(one.path for one in exposures), old, start) if path],
         )
         if self.save_plots:
             self._save_figures(statistics, taken, np.array(model.data), built, first.window)
@@ -168,7 +173,6 @@ class SossTemplateBuildStep(SossStep):
             self.check_file(path)
             association = read_association(path)
             given: list[Any] = list(association.background or association.science)
-            self.set_primary_input(given[0])
         else:
             series = isinstance(item, Sequence) and not isinstance(item, str)
             given = [
@@ -178,30 +182,12 @@ class SossTemplateBuildStep(SossStep):
         if not given:
             raise SossInputError("The list of background exposures is empty.")
         files = [one for one in given if isinstance(one, str)]
-        for path in files:
-            self.check_file(path)
         self.protect(*files)
         if files:
             self.set_primary_input(files[0])
         exposures = [read_exposure(one) for one in given]
         check_together(exposures)
         return exposures
-
-    def _existing(self) -> str:
-        path = self.make_input_path(str(self.library))
-        self.check_file(path)
-        self.protect(path)
-        return path
-
-    def _first_guess(self, one: BackgroundExposure) -> np.ndarray | None:
-        """Read the template that wings are first separated with."""
-        if not self.start:
-            return None
-        path = self.make_input_path(str(self.start))
-        self.check_file(path)
-        self.protect(path)
-        known = read_library(path, one.info.window, str(one.info.filter))
-        return np.asarray(known.images.mean(axis=0))
 
     def _header(self, exposures: Sequence[BackgroundExposure]) -> DeliveryHeader:
         given = self.pedigree
@@ -214,7 +200,9 @@ class SossTemplateBuildStep(SossStep):
             given = pedigree(days)
         return DeliveryHeader(self.author, given, self.description, self.useafter)
 
-    def _template(self, group: Sequence[BackgroundExposure], name: str | None) -> tuple[Any, Any]:
+    def _template(
+        self, group: Sequence[BackgroundExposure], name: str | None, guess: np.ndarray | None
+    ) -> tuple[Any, Any]:
         """Build one template of a group of exposures."""
         stars = [
             self.star == "yes" or (self.star == "auto" and not one.background_target)
@@ -225,7 +213,7 @@ class SossTemplateBuildStep(SossStep):
             "Template %s: %d exposure(s), %d with a star in the aperture.",
             label, len(group), sum(stars),
         )  # fmt: skip
-        if any(stars) and not self.start:
+        if any(stars) and guess is None:
             log.warning(
                 "Wings of a star and sky are told apart poorly without a first guess (start)."
             )
@@ -237,7 +225,7 @@ class SossTemplateBuildStep(SossStep):
                 SmoothOptions(self.degree_left, self.degree_right, self.row_sigma),
                 MaskOptions(self.source_sigma, self.grow),
                 self.trace_half_width,
-                self._first_guess(group[0]),
+                guess,
             )
         except ValueError as error:
             raise SossInputError(f"No template {label} can be made: {error}.") from error

@@ -148,11 +148,10 @@ def _terms(n_columns: int, options: SmoothOptions) -> tuple[np.ndarray, np.ndarr
     x = np.arange(n_columns, dtype=float)
     left = 2 * x / NOMINAL_COLUMN - 1
     right = 2 * (x - NOMINAL_COLUMN) / max(n_columns - NOMINAL_COLUMN, 1.0) - 1
-    # Beyond the break each side is continued as far as the profile needs it.
-    room = 2 * ZONE[1] / NOMINAL_COLUMN
+    # What lies beyond the break is not looked at, see `_continued`.
     return (
-        legendre.legvander(np.clip(left, -1, 1 + room), options.degree_left),
-        legendre.legvander(np.clip(right, -1 - room, 1), options.degree_right),
+        legendre.legvander(np.clip(left, -1, 1), options.degree_left),
+        legendre.legvander(np.clip(right, -1, 1), options.degree_right),
     )
 
 

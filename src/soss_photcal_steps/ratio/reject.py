@@ -283,7 +283,9 @@ def _astray(
         astray[rest] |= (
             binary_dilation(below, iterations=_WIDTHS[-1] // 2) if below.any() else below
         )
-    return astray
+    # A bad pixel is one wherever the spline is.
+    alone = normalised - side
+    return astray & (np.abs(alone) < limit * max(robust_scale(alone[keep]), 1e-12))
 
 
 def _with_flanks(hit: np.ndarray, short: np.ndarray, width: int) -> np.ndarray:

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from stpipe import crds_client
+import numpy as np
+from stpipe import config_parser, crds_client
 from stpipe.exceptions import StpipeExitException
 
 __all__ = [
+    "ConfigObj",
     "StpipeExitException",
     "add_history_entry",
     "crds_context",
@@ -26,7 +28,11 @@ __all__ = [
     "history_entries",
     "own_logger_heard",
     "quiet_crds",
+    "table_dtype",
 ]
+
+# The class that stpipe itself uses: a package of its own now, a part of astropy before.
+ConfigObj: Any = config_parser.ConfigObj
 
 # Where crds looks when CRDS_PATH is not set: the central store at STScI.
 _CRDS_DEFAULT_CACHE = "/grp/crds/cache"
@@ -163,3 +169,24 @@ def add_history_entry(model: Any, text: str) -> None:
         What happened.
     """
     model._asdf.add_history_entry(text)
+
+
+def table_dtype(model: Any, name: str) -> np.dtype:
+    """Give the columns of a table as the schema of a model has them.
+
+    Parameters
+    ----------
+    model : JwstDataModel
+        The model.
+    name : str
+        Name of the table, as ``spec_table``.
+
+    Returns
+    -------
+    numpy.dtype
+        Names and types of the columns.
+    """
+    if hasattr(model, "get_dtype"):
+        return model.get_dtype(name)
+    # stdatamodels before 5: an array is made when it is asked for.
+    return getattr(model, name).dtype

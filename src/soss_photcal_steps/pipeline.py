@@ -202,7 +202,7 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
         """
         dataset = _for_crds(dataset)
         if dataset is None:
-            return cls._empty_config()
+            return _jwst.ConfigObj()
         with _jwst.quiet_crds() as messages:
             try:
                 config = super().get_config_from_reference(dataset, disable, crds_observatory)
@@ -211,7 +211,7 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
                     "CRDS gave no parameters (%s); the defaults are used.",
                     crds_reason(error, messages),
                 )
-                return cls._empty_config()
+                return _jwst.ConfigObj()
         steps = config.setdefault("steps", {})
         dropped = dict(steps.pop("bkg_subtract", {}))
         dropped = {name: dropped[name] for name in dropped if name not in ("name", "class")}

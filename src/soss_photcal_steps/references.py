@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from jwst.stpipe import Step
 from stdatamodels.jwst.datamodels import JwstDataModel
-from stpipe import config_parser
 
 from soss_photcal_steps import _jwst
 from soss_photcal_steps.errors import SossInputError
@@ -73,12 +72,12 @@ class ReferenceStep(Step):
         configobj.ConfigObj
             Empty.
         """
-        return config_parser.ConfigObj()
+        return _jwst.ConfigObj()
 
     @classmethod
     def _get_config_from_parameters(cls, crds_parameters: Any, crds_observatory: str) -> Any:
         # A pipeline asks each of its steps by this method.
-        return config_parser.ConfigObj()
+        return _jwst.ConfigObj()
 
     @classmethod
     def build_config(cls, input: Any, **kwargs: Any) -> Any:  # noqa: A002 (the name in stpipe)

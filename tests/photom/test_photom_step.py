@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from stdatamodels.jwst import datamodels
 
+from soss_photcal_steps._jwst import table_dtype
 from soss_photcal_steps.photom.header import DeliveryHeader
 from soss_photcal_steps.photom.table import read_photom
 from soss_photcal_steps.photom.time_tables import (
@@ -29,7 +30,7 @@ def x1d(wavelengths, counts, mid_time=60000.0):
     model.meta.exposure.mid_time = mid_time
     for order, wavelength, flux in zip(ORDERS, wavelengths, counts, strict=True):
         spec = datamodels.TSOSpecModel()
-        kinds = spec.get_dtype("spec_table")
+        kinds = table_dtype(spec, "spec_table")
         names = list(kinds.names)
         vectors = names[names.index("WAVELENGTH") : names.index("NPIXELS") + 1]
         dtype = [

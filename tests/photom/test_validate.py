@@ -10,6 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 from stdatamodels.jwst import datamodels
 
+from soss_photcal_steps._jwst import table_dtype
 from soss_photcal_steps.cli import main
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.photom.conversion import conversion
@@ -231,7 +232,7 @@ def test_conversion_is_that_of_the_photom_step(given, tmp_path, pipeline_without
     spectra.meta.instrument.filter, spectra.meta.instrument.pupil = "CLEAR", "GR700XD"
     spectra.meta.exposure.type, spectra.meta.exposure.mid_time = "NIS_SOSS", 60500.0
     spec = datamodels.TSOSpecModel()
-    kinds = spec.get_dtype("spec_table")
+    kinds = table_dtype(spec, "spec_table")
     vectors = kinds.names[kinds.names.index("WAVELENGTH") : kinds.names.index("NPIXELS") + 1]
     table = np.zeros(1, [(n, kinds[n], (800,)) if n in vectors else (n, kinds[n])
                          for n in kinds.names])  # fmt: skip

@@ -9,6 +9,7 @@ import pytest
 from astropy.io import fits
 from stdatamodels.jwst import datamodels
 
+from soss_photcal_steps._jwst import table_dtype
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.ratio.spectra import read_spectra, science_members
 
@@ -46,7 +47,7 @@ def new_layout(
         change(model.meta)
     for order in orders:
         spec = datamodels.TSOSpecModel()
-        kinds = spec.get_dtype("spec_table")
+        kinds = table_dtype(spec, "spec_table")
         names = list(kinds.names)
         vectors = names[names.index("WAVELENGTH") : names.index("NPIXELS") + 1]
         room = N + 5
@@ -155,7 +156,7 @@ def interleaved_model():
     set_meta(model)
     for integration in (1, 2, 3):
         for order in (1, 2):
-            table = np.zeros(N, datamodels.SpecModel().get_dtype("spec_table"))
+            table = np.zeros(N, table_dtype(datamodels.SpecModel(), "spec_table"))
             table["WAVELENGTH"], table["FLUX"], table["FLUX_ERROR"] = values(order, integration)
             table["NPIXELS"] = 40
             spec = datamodels.SpecModel(spec_table=table)
@@ -187,7 +188,7 @@ def test_tables_made_by_the_pipeline(tmp_path):
         specs = []
         for integration in (1, 2):
             n = N if integration == 1 else N - 3
-            table = np.zeros(n, datamodels.SpecModel().get_dtype("spec_table"))
+            table = np.zeros(n, table_dtype(datamodels.SpecModel(), "spec_table"))
             x, flux, error = (one[:n] for one in values(order, integration))
             table["WAVELENGTH"], table["FLUX"], table["FLUX_ERROR"] = x, flux, error
             table["NPIXELS"] = 40

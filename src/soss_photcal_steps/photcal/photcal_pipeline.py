@@ -99,16 +99,12 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
         configobj.ConfigObj
             The parameters; none if there are no rates.
         """
-        config = cls._empty_config()
+        config = _jwst.ConfigObj()
         exposure = _first_rate(dataset)
         if exposure is not None:
             found = SossSpec2Pipeline.get_config_from_reference(exposure, disable, crds_observatory)
             config.setdefault("steps", {})["soss_spec2"] = found
         return config
-
-    @classmethod
-    def _empty_config(cls) -> Any:
-        return SossSpec2Pipeline._empty_config()
 
     @classmethod
     def build_config(cls, input: Any, **kwargs: Any) -> Any:  # noqa: A002 (the name in stpipe)

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from configobj import ConfigObj
 from threadpoolctl import threadpool_limits
 
+from soss_photcal_steps._jwst import ConfigObj
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.models import SossPhotomCorrectionModel
 from soss_photcal_steps.photcal.members import Observation

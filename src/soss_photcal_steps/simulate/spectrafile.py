@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from stdatamodels.jwst import datamodels
 
+from soss_photcal_steps._jwst import table_dtype
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import atomic_path
 from soss_photcal_steps.simulate.detector import GROUP_TIME
@@ -46,7 +47,7 @@ def _spectrum(
     spectra: OrderSpectra, unit: str, times: np.ndarray, first: int, last: int, segment: int
 ) -> datamodels.TSOSpecModel:
     """Make the table of one order of one segment."""
-    names = datamodels.TSOSpecModel().get_dtype("spec_table")
+    names = table_dtype(datamodels.TSOSpecModel(), "spec_table")
     size = spectra.wavelength.size
     dtype = np.dtype(
         [

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 from stpipe import config_parser, crds_client
 from stpipe.exceptions import StpipeExitException
 
@@ -171,7 +170,7 @@ def add_history_entry(model: Any, text: str) -> None:
     model._asdf.add_history_entry(text)
 
 
-def table_dtype(model: Any, name: str) -> np.dtype:
+def table_dtype(model: Any, name: str) -> Any:
     """Give the columns of a table as the schema of a model has them.
 
     Parameters

@@ -195,6 +195,35 @@ def test_correlated_noise_widens_the_band():
     assert np.median(wide.error / narrow.error) == pytest.approx(np.sqrt(2.92), rel=0.15)
 
 
+def test_slow_noise_is_no_curve():
+    """Noise that is alike over 24 pixels is not followed, and the band of one sigma covers."""
+    covered, error, follower = [], [], []
+    for seed in range(SEEDS):
+        ratio = report_curves.draw("p177d 1", seed, noise=2.0)
+        raw = np.random.default_rng(1000 + seed).normal(size=ratio.ratio.size + 24)
+        slow = np.convolve(raw, np.ones(24) / np.sqrt(24), "valid")[1:]
+        given = ratio.ratio + 0.75 * ratio.noise * slow
+        curve = fit_curve(ratio.wavelength, given, ratio.error, ratio.mask)
+        inside = (ratio.wavelength > 0.95) & (ratio.wavelength < 2.2)
+        off = (curve.curve - ratio.truth)[inside]
+        covered.append((np.abs(off) < curve.error[inside]).mean())
+        error.append(np.sqrt(np.mean(off**2)))
+        follower.append(len(curve.description["sections"][0]["knots"]) > 12)
+    assert 0.55 < np.mean(covered) < 0.8
+    assert np.median(error) < 0.0025
+    assert np.mean(follower) < 0.25
+
+
+def test_a_bad_pixel_in_a_low_stretch_stays_out():
+    """A pixel of 2.5 times the flux is left out where its surroundings lie low, too."""
+    wavelength, ratio, error, mask, truth = plain(1500)
+    ratio = ratio - 0.02 * np.exp(-(((np.arange(1500) - 700) / 25) ** 2))
+    ratio[[690, 698, 706]] = 2.5
+    curve = fit_curve(wavelength, ratio, error, mask)
+    assert curve.outlier[[690, 698, 706]].all()
+    assert np.abs(curve.curve - truth).max() < 0.025
+
+
 @pytest.mark.parametrize("missing", [0.0, np.nan, -1.0, np.inf])
 def test_missing_errors(missing):
     """Without quoted errors the scatter takes their place."""

@@ -16,7 +16,6 @@ from soss_photcal_steps.ratio.families import (
 )
 from soss_photcal_steps.ratio.joins import find_order2_joins
 from soss_photcal_steps.ratio.noise import (
-    correlation_factor,
     local_scale,
     robust_scale,
     usable_errors,
@@ -24,6 +23,7 @@ from soss_photcal_steps.ratio.noise import (
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
 from soss_photcal_steps.ratio.sections import bin_test
+from soss_photcal_steps.ratio.slow_noise import WHITE, SlowNoise, whiten
 
 
 def points(n=400, anchor=None, seed=0):
@@ -150,19 +150,26 @@ def test_ranges_of_the_joins_can_be_set():
     assert all(0.55 <= join <= 0.59 or 0.6 <= join <= 0.62 for join in found.joins)
 
 
-@pytest.mark.parametrize("neighbour", [0.0, 0.35, 0.7])
-def test_correlation_factor(neighbour):
-    """The factor is the variance of the mean over that of independent points."""
-    rng = np.random.default_rng(2)
-    found = [correlation_factor(report_curves.correlated(rng, 2000, neighbour)) for _ in range(20)]
-    expected = (1 + 2 * neighbour) ** 2 / (1 + 2 * neighbour**2)
-    assert np.mean(found) == pytest.approx(expected, rel=0.07)
+@pytest.mark.parametrize(("share", "length"), [(0.0, 3.0), (0.3, 1.5), (2.7, 30.0)])
+def test_whitening_is_that_of_the_full_covariance(share, length):
+    """Products of whitened columns, and the determinant, are those of the inverted covariance."""
+    rng = np.random.default_rng(0)
+    place = np.cumsum(rng.integers(1, 9, 80)).astype(float)
+    columns = rng.normal(size=(80, 4))
+    covariance = np.eye(80) + share * np.exp(-np.abs(place[:, None] - place) / length)
+    white, determinant = whiten(columns, place, SlowNoise(share, length))
+    expected = columns.T @ np.linalg.solve(covariance, columns)
+    np.testing.assert_allclose(white.T @ white, expected, rtol=1e-10, atol=1e-10)
+    assert determinant == pytest.approx(np.linalg.slogdet(covariance)[1], abs=1e-9)
 
 
-def test_correlation_of_hardly_anything():
-    """Few residuals, and residuals of nothing, count as independent."""
-    assert correlation_factor(np.ones(20)) == 1
-    assert correlation_factor(np.zeros(100)) == 1
+def test_factor_of_slow_noise():
+    """The factor is the variance of a mean of many points over that of independent ones."""
+    place = np.arange(3000)
+    shared = 0.9 * np.exp(-np.abs(place[:, None] - place) / 12)
+    total = (np.eye(3000) + shared).sum() / 3000 / 1.9
+    assert SlowNoise(0.9, 12.0).factor == pytest.approx(total, rel=0.01)
+    assert WHITE.factor == 1
 
 
 def test_local_scale_follows_the_noise():
@@ -199,11 +206,10 @@ def test_bin_test():
     """Noise passes in 95 of 100 cases at least; a slow wave of half the noise does not."""
     rng = np.random.default_rng(0)
     wave = 0.5 * np.sin(np.linspace(0, 12, 1500))
-    noise = [report_curves.correlated(rng, 1500) for _ in range(100)]
-    factor = 1.7**2 / 1.245
-    assert sum(bin_test(one, factor, 1)[0] for one in noise) >= 95
-    assert sum(bin_test(one + wave, factor, 1)[0] for one in noise) <= 5
-    assert np.mean([bin_test(one, factor, 1)[1] for one in noise]) == pytest.approx(1, abs=0.1)
+    noise = [rng.normal(size=1500) for _ in range(100)]
+    assert sum(bin_test(one, 1)[0] for one in noise) >= 95
+    assert sum(bin_test(one + wave, 1)[0] for one in noise) <= 5
+    assert np.mean([bin_test(one, 1)[1] for one in noise]) == pytest.approx(1, abs=0.1)
 
 
 @pytest.mark.parametrize(

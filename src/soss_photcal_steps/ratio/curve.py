@@ -164,6 +164,7 @@ def _fit_pieces(
             x[inside],
             y[inside],
             sigma[inside],
+            np.flatnonzero(good)[inside],
             grid,
             settings,
             anchors.get(number),

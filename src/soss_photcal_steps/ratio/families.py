@@ -16,6 +16,8 @@ from numpy.polynomial import legendre
 from scipy.interpolate import make_lsq_spline
 from scipy.linalg import solve_triangular
 
+from soss_photcal_steps.ratio.slow_noise import WHITE, SlowNoise, whiten
+
 __all__ = [
     "Anchor",
     "Family",
@@ -60,6 +62,10 @@ class Points:
         Range of the section, um, within which the points lie.
     anchor : Anchor or None
         Where the curve has to pass.
+    place : ndarray or None
+        Rising numbers of the points in the spectrum, shape (n,); 0, 1, 2 ... if None.
+    noise : SlowNoise
+        What neighbours share, where `sigma` is the white part.
     """
 
     x: np.ndarray
@@ -68,6 +74,13 @@ class Points:
     low: float
     high: float
     anchor: Anchor | None = None
+    place: np.ndarray | None = None
+    noise: SlowNoise = WHITE
+
+    def whiten(self, columns: np.ndarray) -> tuple[np.ndarray, float]:
+        """Make the noise of columns white and of variance 1, and give its log determinant."""
+        place = np.arange(self.x.size) if self.place is None else self.place
+        return whiten(columns / self.sigma[:, None], place, self.noise)
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,8 @@ class Family:
         Degree of each series, or number of inner knots of each spline.
     chi_squares : ndarray
         Sum of the squared residuals over their errors, of each curve.
+    log_determinant : float
+        Logarithm of the determinant of the points' covariance, in units of `sigma`.
     """
 
     method: str
@@ -97,10 +112,13 @@ class Family:
     sizes: tuple[int, ...]
     labels: tuple[int, ...]
     chi_squares: np.ndarray
+    log_determinant: float
     anchor: Anchor | None
     _triangle: np.ndarray
     _amplitudes: np.ndarray
     _pull: np.ndarray
+    _design: np.ndarray
+    _target: np.ndarray
 
     def _orthogonal(self, x: np.ndarray) -> np.ndarray:
         """Orthonormal terms at some wavelengths, shape (n, terms)."""
@@ -113,6 +131,23 @@ class Family:
 
     def _terms(self, member: int) -> int:
         return self.sizes[member] - (self.anchor is not None)
+
+    def residuals(self, member: int) -> np.ndarray:
+        """Give what a curve leaves of the points, as independent values.
+
+        Parameters
+        ----------
+        member : int
+            Which.
+
+        Returns
+        -------
+        ndarray
+            Residuals over their errors, with the noise that neighbours share taken out, shape
+            (n,).
+        """
+        terms = self._terms(member)
+        return self._target - self._design[:, :terms] @ self._amplitudes[:terms]
 
     def curves(self, x: np.ndarray, members: Sequence[int]) -> np.ndarray:
         """Give some curves of the family.
@@ -173,7 +208,7 @@ class Family:
         members : sequence of int
             Which.
         factor : float
-            By how much correlation and scatter exceed what the errors of the points say.
+            By how much the variance of the points exceeds what their errors say.
 
         Returns
         -------
@@ -250,10 +285,12 @@ def _columns(
 def _solve(
     method: str, points: Points, knots: Sequence[float], degree: int, labels: Sequence[int]
 ) -> Family:
-    anchor, sigma = points.anchor, points.sigma
+    anchor = points.anchor
     columns = _columns(points.low, points.high, knots, degree, points.x, anchor)
-    orthogonal, triangle = np.linalg.qr(columns / sigma[:, None])
-    target = (points.y - (0.0 if anchor is None else anchor.value)) / sigma
+    level = points.y - (0.0 if anchor is None else anchor.value)
+    white, determinant = points.whiten(np.column_stack([columns, level, np.ones_like(level)]))
+    orthogonal, triangle = np.linalg.qr(white[:, :-2])
+    target, one = white[:, -2], white[:, -1]
     amplitudes = orthogonal.T @ target
     first = 4 if method == "spline" else 1
     sizes = tuple(label + first for label in labels)
@@ -268,10 +305,13 @@ def _solve(
         sizes,
         tuple(labels),
         np.maximum(left[terms], 0.0),
+        determinant,
         anchor,
         triangle,
         amplitudes,
-        orthogonal.T @ (1 / sigma),
+        orthogonal.T @ one,
+        orthogonal,
+        target,
     )
 
 
@@ -347,11 +387,12 @@ def _best_knots(points: Points, most: int) -> list[float]:
     if count < 1 or most < 1:
         return []
     places = even_places(x, sigma, count)
-    columns = _columns(points.low, points.high, places, 3, x, anchor) / sigma[:, None]
-    level = 0.0 if anchor is None else anchor.value
+    columns = _columns(points.low, points.high, places, 3, x, anchor)
+    level = points.y - (0.0 if anchor is None else anchor.value)
+    white, _ = points.whiten(np.column_stack([columns, level]))
+    columns, left = white[:, :-1], white[:, -1]
     fixed = columns.shape[1] - count
     orthogonal, _ = np.linalg.qr(columns[:, :fixed])
-    left = (points.y - level) / sigma
     left = left - orthogonal @ (orthogonal.T @ left)
     change = columns[:, fixed:]
     full = np.einsum("ij,ij->j", change, change)

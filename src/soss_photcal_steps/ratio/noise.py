@@ -1,11 +1,11 @@
-"""Noise of a curve, and how neighbouring points share it."""
+"""Noise of a curve: its scatter, and errors that can serve as weights."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import median_filter
 
-__all__ = ["correlation_factor", "local_scale", "robust_scale", "usable_errors"]
+__all__ = ["local_scale", "robust_scale", "usable_errors"]
 
 # Quoted errors are themselves estimates from few integrations: their running median is steadier.
 _ERROR_WINDOW = 31
@@ -13,7 +13,6 @@ _ERROR_WINDOW = 31
 _BAD_PIXEL = 3.0
 # The scatter is measured in blocks of some points.
 _BLOCK = 64
-_LAGS = 20
 
 
 def robust_scale(values: np.ndarray) -> float:
@@ -84,39 +83,3 @@ def local_scale(normalised: np.ndarray) -> np.ndarray:
         inner = np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1)
         values = np.concatenate([values[:1], inner, values[-1:]])
     return np.interp(np.arange(n), [block.mean() for block in blocks], values)
-
-
-def correlation_factor(residual: np.ndarray, parameters: float = 0) -> float:
-    """Give the variance of a mean of neighbours over that of independent points.
-
-    Parameters
-    ----------
-    residual : ndarray
-        Residuals in order, of unit width.
-    parameters : float, optional
-        Degrees of freedom of the curve that they are from, which takes some of the
-        correlation away.
-
-    Returns
-    -------
-    float
-        1 + 2 sum of the autocorrelation up to its first value that is not significant;
-        between 1 and 20.
-    """
-    n = residual.size
-    if n < 30:
-        return 1.0
-    clipped = np.clip(residual, -3, 3)
-    clipped = clipped - clipped.mean()
-    power = float(clipped @ clipped)
-    if power <= 0:
-        return 1.0
-    factor = 1.0
-    for lag in range(1, min(_LAGS, n // 4)):
-        value = float(clipped[lag:] @ clipped[:-lag]) / power
-        if value < 1.5 / np.sqrt(n):
-            break
-        factor += 2 * value
-    # The curve follows slow noise as far as it can; this share is given back.
-    factor /= max(1 - parameters * factor / n, 0.5)
-    return float(np.clip(factor, 1.0, 20.0))

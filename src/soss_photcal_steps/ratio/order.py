@@ -79,7 +79,9 @@ class OrderRatio:
         ``knots`` (inner ones, um), ``coefficients`` (of the Legendre series over ``low`` to
         ``high``, or of the cubic B-splines on the knots with ``low`` and ``high`` four times
         each), ``rms`` (of the residuals), ``n_points``, ``n_rejected``, ``noise`` (scatter over
-        quoted error), ``correlation`` (variance of a mean of neighbours over that of independent
+        quoted error), ``slow_share`` and ``slow_length`` (noise that neighbours share: its variance
+        over that of the white noise, and the points over which it falls to 1 / e),
+        ``correlation`` (variance of a mean of neighbours over that of independent
         points), ``chi_square`` (reduced, of the means in bins) and ``passed`` (the test of the
         residuals).
     """

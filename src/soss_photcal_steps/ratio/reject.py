@@ -16,7 +16,7 @@ from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
 from scipy.ndimage import binary_dilation, find_objects, label, median_filter, uniform_filter1d
 
-from soss_photcal_steps.ratio.noise import correlation_factor, local_scale, robust_scale
+from soss_photcal_steps.ratio.noise import local_scale, robust_scale
 
 __all__ = ["Noise", "reject_outliers"]
 
@@ -64,13 +64,10 @@ class Noise:
         Points that are no outliers, shape (n,).
     scale : ndarray
         Scatter over quoted error around each point, shape (n,).
-    correlation : float
-        Variance of a mean of neighbours over that of independent points.
     """
 
     keep: np.ndarray
     scale: np.ndarray
-    correlation: float
 
 
 def reject_outliers(
@@ -107,15 +104,13 @@ def reject_outliers(
     base = start
     least = _PRECISION * float(np.median(np.abs(y))) / sigma
     scale = np.maximum(local_scale((y - base) / sigma), least)
-    freedom, correlation = 0.0, 1.0
     seen = [keep]
     for _ in range(max(rounds, 1)):
-        base, freedom = basis.fit(y, sigma * scale, keep, base)
+        base = basis.fit(y, sigma * scale, keep, base)
         normalised = (y - base) / sigma
         kept = np.flatnonzero(keep)
         scale = np.interp(np.arange(x.size), kept, local_scale(normalised[keep]))
         scale = np.maximum(scale, least)
-        correlation = correlation_factor((normalised / scale)[keep], freedom)
         if rounds == 0:
             break
         low = y - base < _MOST_ASTRAY * float(np.median(np.abs(y)))
@@ -127,7 +122,7 @@ def reject_outliers(
         if settled:
             break
         seen.append(keep)
-    return Noise(keep, scale, correlation)
+    return Noise(keep, scale)
 
 
 def _good_points(
@@ -199,9 +194,8 @@ class _Penalised:
         sigma: np.ndarray,
         keep: np.ndarray,
         base: np.ndarray,
-    ) -> tuple[np.ndarray, float]:
-        """Fit with Tukey's weights, starting from `base`; give curve and degrees of freedom."""
-        freedom = 0.0
+    ) -> np.ndarray:
+        """Fit with Tukey's weights, starting from `base`."""
         for _ in range(_TUKEY_ROUNDS):
             pull = (y - base) / sigma
             width = _TUKEY * max(robust_scale(pull[keep]), 1e-12)
@@ -210,13 +204,10 @@ class _Penalised:
             normal = weighted.T @ self.design
             target = weighted.T @ y
             power = float((weight / sigma**2) @ y**2)
-            coefficients, freedom = self._penalise(normal, target, power)
-            base = self.design @ coefficients
-        return base, freedom
+            base = self.design @ self._penalise(normal, target, power)
+        return base
 
-    def _penalise(
-        self, normal: np.ndarray, target: np.ndarray, power: float
-    ) -> tuple[np.ndarray, float]:
+    def _penalise(self, normal: np.ndarray, target: np.ndarray, power: float) -> np.ndarray:
         """Choose the strength of the penalty by Akaike's criterion."""
         size = float(np.trace(normal)) / len(normal)
         root = np.linalg.cholesky(normal + (1e-9 * size + 1e-300) * np.eye(len(normal)))
@@ -229,7 +220,7 @@ class _Penalised:
         criterion = left / _CORRELATION + 2 * shrink.sum(1)
         best = int(np.argmin(criterion))
         found = axes @ (shrink[best] * parts)
-        return solve_triangular(root, found, lower=True, trans="T"), float(shrink[best].sum())
+        return solve_triangular(root, found, lower=True, trans="T")
 
 
 def _features(normalised: np.ndarray, keep: np.ndarray, limit: float) -> np.ndarray:

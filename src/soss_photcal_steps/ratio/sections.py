@@ -1,22 +1,24 @@
 """Fit of one section of a ratio curve: choice of the curve, test of its residuals, error band.
 
 * Noise and outliers come first, see `reject`.
+* Noise that neighbouring points share comes next, see `slow_noise`: of several strengths and
+  lengths the most likely is taken, each with the curve that goes best with it.
 * Which curve: the smallest second-order Akaike criterion (Hurvich & Tsai 1989) among Legendre
   series of all degrees and among splines of all numbers of knots, with as many independent
-  points as the correlation of the residuals leaves.  A ratio is no polynomial, so the question
+  points as that noise leaves.  A ratio is no polynomial, so the question
   is which curve comes nearest, which is Akaike's, not which degree is the true one, which is
   Schwarz's (BIC).
 * A Legendre series is good enough if the means of its residuals in bins scatter as the noise
   says, and neighbouring bins do not go together.  Else a spline is taken.
-* The error: the covariance of the fit, times the variance and the correlation of the
-  residuals, and the differences between the curves that might have been chosen, with their
+* The error: the covariance of the fit, with the variance and the correlation of the
+  noise, and the differences between the curves that might have been chosen, with their
   Akaike weights (Burnham & Anderson 2002).  Where the chosen curve does not pass the test, as
   one of a degree that the user wants, what it leaves in the bins is added.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from soss_photcal_steps.ratio.families import (
 )
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
+from soss_photcal_steps.ratio.slow_noise import CANDIDATES, WHITE, SlowNoise
 
 __all__ = ["SectionFit", "bin_test", "fit_section"]
 
@@ -42,6 +45,11 @@ _TOGETHER = 2.33
 _LEAST_WEIGHT = 1e-3
 # Fewest points of a spline that nobody asked for.
 _LEAST_FOR_SPLINE = 20
+# Fewest points that tell noise of neighbours from a curve.
+_LEAST_FOR_NOISE = 100
+# What a parameter costs when the noise is chosen: between Akaike's 2, which lets a spline follow
+# slow noise, and Schwarz's log(n) of about 7, which makes noise of some curves.
+_PER_PARAMETER = 4.0
 
 
 @dataclass(frozen=True)
@@ -64,15 +72,13 @@ class SectionFit:
     description: dict[str, Any]
 
 
-def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple[bool, float]:
+def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
     """Test whether residuals are noise.
 
     Parameters
     ----------
     residual : ndarray
-        Residuals in order, over the noise, shape (n,).
-    correlation : float
-        Variance of a mean of neighbours over that of independent points.
+        Residuals in order, as independent values over the noise, shape (n,).
     parameters : int
         Number of parameters of the curve.
 
@@ -86,7 +92,7 @@ def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple
     """
     count = min(max(residual.size // _BIN, _LEAST_BINS, 2 * parameters), residual.size)
     parts = np.array_split(residual, count)
-    means = np.array([part.mean() * np.sqrt(part.size / correlation) for part in parts])
+    means = np.array([part.mean() * np.sqrt(part.size) for part in parts])
     free = max(count - parameters, 1)
     total = float((means**2).sum())
     neighbours = float(means[1:] @ means[:-1]) / total if total > 0 else 0.0
@@ -95,15 +101,40 @@ def bin_test(residual: np.ndarray, correlation: float, parameters: int) -> tuple
     return bool(passed), total / free
 
 
-def _criterion(family: Family, n: int, correlation: float) -> np.ndarray:
+def _criterion(family: Family, n: int, noise: SlowNoise) -> np.ndarray:
     """Akaike's criterion of second order, of each curve of a family."""
-    free = n / correlation
+    free = n / noise.factor
     terms = np.array(family.sizes)
     left = free - terms - 1
     penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
     # With hardly any points there is still the simplest curve.
     penalty[0] = min(penalty[0], 20 * terms[0] * free)
-    return family.chi_squares / correlation + penalty
+    return family.chi_squares + penalty
+
+
+def _find_noise(points: Points, options: FitOptions) -> tuple[SlowNoise, float]:
+    """Find the noise with which a curve explains the points best, and the width of its white part.
+
+    A slow wave may be noise or curve: that is decided by the likelihood of both together, for
+    curves of any number of terms, whatever curve is wanted in the end.
+    """
+    n = points.x.size
+    if n < _LEAST_FOR_NOISE:
+        return WHITE, 1.0
+    free = replace(options, method="auto", degree=None, knots=None)
+    least, best = np.inf, (WHITE, 1.0)
+    for noise in CANDIDATES:
+        for family in _families(replace(points, noise=noise), free):
+            left = n - np.array(family.sizes)
+            widths = np.sqrt(np.maximum(family.chi_squares, 1e-9) / left)
+            likelihood = n * np.log(widths**2 * left / n) + family.log_determinant
+            knots = np.array(family.labels) if family.method == "spline" else 0
+            count = np.array(family.sizes) + knots + (1 if noise is WHITE else 3)
+            total = likelihood + _PER_PARAMETER * count
+            member = int(np.argmin(total))
+            if total[member] < least:
+                least, best = float(total[member]), (noise, float(widths[member]))
+    return best
 
 
 def _families(points: Points, options: FitOptions) -> list[Family]:
@@ -131,6 +162,7 @@ def fit_section(
     x: np.ndarray,
     y: np.ndarray,
     sigma: np.ndarray,
+    place: np.ndarray,
     grid: np.ndarray,
     options: FitOptions,
     anchor: Anchor | None = None,
@@ -142,6 +174,8 @@ def fit_section(
     ----------
     x, y, sigma : ndarray
         Good points by rising wavelength, um, and their errors, shape (n,).
+    place : ndarray
+        Their numbers in the spectrum, shape (n,).
     grid : ndarray
         Wavelengths where the curve is wanted, um.
     options : FitOptions
@@ -160,22 +194,25 @@ def fit_section(
     keep = noise.keep
     px, py, ps = x[keep], y[keep], (sigma * noise.scale)[keep]
     low, high = min(float(x[0]), float(grid.min())), max(float(x[-1]), float(grid.max()))
-    families = _families(Points(px, py, ps, low, high, anchor), options)
-    criteria = [_criterion(family, px.size, noise.correlation) for family in families]
+    points = Points(px, py, ps, low, high, anchor, place[keep])
+    slow, width = _find_noise(points, options)
+    families = _families(replace(points, sigma=ps * width, noise=slow), options)
+    criteria = [_criterion(family, px.size, slow) for family in families]
     best = [int(np.argmin(values)) for values in criteria]
-    tests = []
-    for family, member in zip(families, best, strict=True):
-        residual = (py - family.curves(px, [member])[0]) / ps
-        tests.append(bin_test(residual, noise.correlation, family.sizes[member]))
+    tests = [
+        bin_test(family.residuals(member), family.sizes[member])
+        for family, member in zip(families, best, strict=True)
+    ]
     chosen = _choose(criteria, [passed for passed, _ in tests])
     family, member = families[chosen], best[chosen]
     # Quoted errors above the scatter speak of something that the scatter does not show.
-    inflation = max(float(np.median(1 / noise.scale[keep])), 1.0) ** 2 * noise.correlation
+    wide = width * np.sqrt(1 + slow.share)
+    inflation = max(float(np.median(1 / (noise.scale[keep] * wide))), 1.0) ** 2
     curve = family.curves(grid, [member])[0]
     error = _band(grid, curve, families, criteria, (chosen, member), inflation)
     residual = py - family.curves(px, [member])[0]
     if not tests[chosen][0]:
-        error = np.hypot(error, _misfit(residual, ps, noise.correlation))
+        error = np.hypot(error, _misfit(residual, ps * wide, slow.factor))
     label = family.labels[member]
     description = {
         "low": low,
@@ -187,8 +224,10 @@ def fit_section(
         "rms": float(np.sqrt(np.mean(residual**2))),
         "n_points": int(keep.sum()),
         "n_rejected": int((~keep).sum()),
-        "noise": float(np.median(noise.scale[keep])),
-        "correlation": noise.correlation,
+        "noise": float(np.median(noise.scale[keep] * wide)),
+        "slow_share": slow.share,
+        "slow_length": slow.length if slow.share else 0.0,
+        "correlation": slow.factor,
         "chi_square": tests[chosen][1],
         "passed": tests[chosen][0],
     }

@@ -78,7 +78,20 @@ class Points:
     noise: SlowNoise = WHITE
 
     def whiten(self, columns: np.ndarray) -> tuple[np.ndarray, float]:
-        """Make the noise of columns white and of variance 1, and give its log determinant."""
+        """Make the noise of columns white and of variance 1.
+
+        Parameters
+        ----------
+        columns : ndarray
+            Values at the points, shape (n, k).
+
+        Returns
+        -------
+        white : ndarray
+            The columns over their noise, as independent values, shape (n, k).
+        log_determinant : float
+            Logarithm of the determinant of the covariance, in units of `sigma`.
+        """
         place = np.arange(self.x.size) if self.place is None else self.place
         return whiten(columns / self.sigma[:, None], place, self.noise)
 

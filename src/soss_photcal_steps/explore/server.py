@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 import socket
+import threading
 from collections.abc import Callable, Sequence
 
 from bokeh.application import Application
@@ -12,6 +14,7 @@ from bokeh.application.handlers import FunctionHandler
 from bokeh.document import Document
 from bokeh.server.server import Server
 from bokeh.util.token import generate_session_id
+from tornado.platform.asyncio import BaseAsyncIOLoop
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.explore.page import ExplorerPage
@@ -125,8 +128,14 @@ class ExplorerServer:
     def run(self) -> None:
         """Serve until the process is interrupted."""
         self._server.start()
+        loop = self._server.io_loop
+        # An exception in the midst of a callback could be lost: the loop is told instead.
+        in_main = threading.current_thread() is threading.main_thread()
+        if in_main and isinstance(loop, BaseAsyncIOLoop):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.asyncio_loop.add_signal_handler(number, loop.stop)
         try:
-            self._server.io_loop.start()
+            loop.start()
         except KeyboardInterrupt:
             pass
         finally:

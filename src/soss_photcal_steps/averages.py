@@ -1,10 +1,10 @@
-"""Averages of images over the pixels of a mask."""
+"""Averages of images over the pixels of a mask, and the scatter of values."""
 
 from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["mean_along"]
+__all__ = ["mean_along", "robust_scale"]
 
 
 def mean_along(
@@ -35,3 +35,19 @@ def mean_along(
     edges = np.arange(0, len(total), width)
     total, count = np.add.reduceat(total, edges), np.add.reduceat(count, edges)
     return np.where(count >= least, total / np.maximum(count, 1), np.nan)
+
+
+def robust_scale(values: np.ndarray) -> float:
+    """Give the standard deviation around zero from the median of the absolute values.
+
+    Parameters
+    ----------
+    values : ndarray
+        Residuals.
+
+    Returns
+    -------
+    float
+        The deviation; NaN if there are no values.
+    """
+    return 1.4826 * float(np.median(np.abs(values))) if values.size else float("nan")

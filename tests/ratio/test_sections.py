@@ -6,6 +6,7 @@ import report_curves
 from numpy.polynomial import legendre
 from scipy.interpolate import make_lsq_spline
 
+from soss_photcal_steps.averages import robust_scale
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.ratio.families import (
     Anchor,
@@ -17,7 +18,6 @@ from soss_photcal_steps.ratio.families import (
 from soss_photcal_steps.ratio.joins import find_order2_joins
 from soss_photcal_steps.ratio.noise import (
     local_scale,
-    robust_scale,
     usable_errors,
 )
 from soss_photcal_steps.ratio.options import FitOptions

@@ -21,9 +21,10 @@ from scipy.ndimage import (
     zoom,
 )
 
+from soss_photcal_steps.averages import robust_scale
 from soss_photcal_steps.background.breaks import SEARCH_COLUMNS
 
-__all__ = ["DedicatedTemplate", "dedicated_template", "mask_sources", "spread"]
+__all__ = ["DedicatedTemplate", "dedicated_template", "mask_sources"]
 
 # Smoothing of the profile along the rows, and of the ratio to it: a wider one in larger gaps.
 _SIGMA_BREAK, _SIGMA_ELSEWHERE = 1.0, 6.0
@@ -141,7 +142,7 @@ def mask_sources(image: np.ndarray, good: np.ndarray) -> np.ndarray:
         if not keep.any():
             break
         residual = np.where(valid, upright - _background(upright, keep), 0.0)
-        sigma = spread(residual[keep])
+        sigma = robust_scale(residual[keep])
         # A hot pixel is no source: what it adds to the boxes around it is bounded.
         bounded = np.clip(residual, -_CLIP * sigma, 1.5 * _CLIP * sigma)
         found = np.zeros(image.shape, bool)
@@ -149,7 +150,7 @@ def mask_sources(image: np.ndarray, good: np.ndarray) -> np.ndarray:
             share = uniform_filter(valid.astype(float), size)
             known = share > 0.3
             local = uniform_filter(bounded, size) / np.where(known, share, 1)
-            hit = known & (local > _CLIP * spread(local[keep & known]))
+            hit = known & (local > _CLIP * robust_scale(local[keep & known]))
             found |= binary_dilation(hit, iterations=size // 2 + _GROW)
         source = found | (np.abs(residual) > 1.5 * _CLIP * sigma)
     return _turn(source, -shifts) & good
@@ -164,22 +165,6 @@ def _turn(image: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """Shift every row to the left; the ends are continued by their last value."""
     columns = np.clip(np.arange(image.shape[1]) + shifts[:, None], 0, image.shape[1] - 1)
     return np.take_along_axis(image, columns, axis=1)
-
-
-def spread(values: np.ndarray) -> float:
-    """Give the standard deviation about zero, from the median of the absolute values.
-
-    Parameters
-    ----------
-    values : ndarray
-        Values.
-
-    Returns
-    -------
-    float
-        Infinite if there is no value.
-    """
-    return 1.4826 * float(np.median(np.abs(values))) if values.size else np.inf
 
 
 def _background(image: np.ndarray, keep: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soss_photcal_steps.averages import robust_scale
 from soss_photcal_steps.combine.correlation import (
     Correlation,
     Member,
@@ -380,7 +381,7 @@ def _agrees(
         if number == 0:
             # Errors that are quoted too small must not cost good pixels.
             for i in np.flatnonzero(judged.any(axis=1)):
-                excess[i] = max(1.0, 1.4826 * float(np.median(off[i, judged[i]])))
+                excess[i] = max(1.0, robust_scale(off[i, judged[i]]))
         off = np.where(smooth[:, None], 0.0, off / excess)
         worst = np.argmax(off, axis=0)
         columns = np.flatnonzero(off.max(axis=0) > limit)

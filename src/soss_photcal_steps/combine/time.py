@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from soss_photcal_steps.averages import robust_scale
 from soss_photcal_steps.combine.curves import Curve, stack_curves
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.photom.time_tables import (
@@ -325,7 +326,7 @@ def _fit(
     """Best parameters, jitter and log likelihood."""
     level = float(np.median(ratio))
     relative, width = ratio / level, error / level
-    spread = max(float(1.4826 * np.median(np.abs(relative - 1))), 1e-6)
+    spread = max(robust_scale(relative - 1), 1e-6)
     span = float(np.ptp(age))
     # The time scale is fitted as a logarithm, so that it stays positive, within what the
     # visits can tell.

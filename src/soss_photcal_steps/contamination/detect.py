@@ -20,6 +20,7 @@ from scipy.ndimage import (
     zoom,
 )
 
+from soss_photcal_steps.averages import robust_scale
 from soss_photcal_steps.contamination.smooth import (
     SmoothModel,
     fill_gaps,
@@ -119,7 +120,7 @@ def _significance(rest: np.ndarray, noise: np.ndarray, good: np.ndarray) -> np.n
             for i in rows
         ]
     )
-    whole = 1.4826 * float(np.median(np.abs(ratio[good])))
+    whole = robust_scale(ratio[good])
     local = 1.4826 * table
     local = zoom(local, (ny / local.shape[0], nx / local.shape[1]), order=1, mode="nearest")
     return ratio / np.maximum(local, whole)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soss_photcal_steps.averages import mean_along
+from soss_photcal_steps.averages import mean_along, robust_scale
 from soss_photcal_steps.contamination.mapping import box_light
 
 __all__ = [
@@ -194,7 +194,7 @@ def step_at_break(
             return None
         solution, *_ = np.linalg.lstsq(terms[inside], light[inside], rcond=None)
         rest = light - terms @ solution
-        scatter = 1.4826 * float(np.median(np.abs(rest[inside]))) + 1e-12 * level
+        scatter = robust_scale(rest[inside]) + 1e-12 * level
         keep = inside & (np.abs(rest) < _CLIP * scatter)
         if keep.sum() == inside.sum():
             break

@@ -143,6 +143,7 @@ def _fit_pieces(
     """Fit the longest section, then its neighbours outwards, each from where the last ended."""
     edges = [float(x[0]), *joins, float(x[-1])]
     places = np.searchsorted(joins, x, side="right")
+    numbers = np.flatnonzero(good)
     grid_places = np.searchsorted(joins, wavelength, side="right")
     covered = (wavelength >= x[0]) & (wavelength <= x[-1])
     main = int(np.argmax(np.bincount(places, minlength=len(edges) - 1)))
@@ -164,7 +165,7 @@ def _fit_pieces(
             x[inside],
             y[inside],
             sigma[inside],
-            np.flatnonzero(good)[inside],
+            numbers[inside],
             grid,
             settings,
             anchors.get(number),
@@ -178,7 +179,7 @@ def _fit_pieces(
         kept[np.flatnonzero(inside)] = found.keep
         sections[number] = found.description
     outlier = np.zeros(wavelength.size, bool)
-    outlier[np.flatnonzero(good)] = ~kept
+    outlier[numbers] = ~kept
     beyond = (wavelength < x[kept][0]) | (wavelength > x[kept][-1])
     curve[beyond], band[beyond] = np.nan, np.nan
     description = {

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.ndimage import median_filter
 
-from soss_photcal_steps.ratio.noise import robust_scale
+from soss_photcal_steps.averages import robust_scale
 
 __all__ = ["Order2Joins", "find_order2_joins"]
 

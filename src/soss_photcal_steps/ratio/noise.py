@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter
 
-__all__ = ["local_scale", "robust_scale", "usable_errors"]
+from soss_photcal_steps.averages import robust_scale
+
+__all__ = ["local_scale", "usable_errors"]
 
 # Quoted errors are themselves estimates from few integrations: their running median is steadier.
 _ERROR_WINDOW = 31
@@ -13,22 +15,6 @@ _ERROR_WINDOW = 31
 _BAD_PIXEL = 3.0
 # The scatter is measured in blocks of some points.
 _BLOCK = 64
-
-
-def robust_scale(values: np.ndarray) -> float:
-    """Give the standard deviation around zero from the median of the absolute values.
-
-    Parameters
-    ----------
-    values : ndarray
-        Residuals.
-
-    Returns
-    -------
-    float
-        The deviation; NaN if there are no values.
-    """
-    return 1.4826 * float(np.median(np.abs(values))) if values.size else float("nan")
 
 
 def usable_errors(y: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -16,7 +16,8 @@ from scipy.interpolate import BSpline
 from scipy.linalg import solve_triangular
 from scipy.ndimage import binary_dilation, find_objects, label, median_filter, uniform_filter1d
 
-from soss_photcal_steps.ratio.noise import local_scale, robust_scale
+from soss_photcal_steps.averages import robust_scale
+from soss_photcal_steps.ratio.noise import local_scale
 
 __all__ = ["Noise", "reject_outliers"]
 

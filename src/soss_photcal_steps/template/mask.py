@@ -10,7 +10,7 @@ from photutils.segmentation import detect_sources
 from photutils.utils.exceptions import NoDetectionsWarning
 from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum
 
-from soss_photcal_steps.background.dedicated import spread
+from soss_photcal_steps.averages import robust_scale
 
 __all__ = ["MaskOptions", "mask_sources"]
 
@@ -65,14 +65,14 @@ def mask_sources(
     """
     options = options or MaskOptions()
     pull = np.where(good, residual / np.where(good & (error > 0), error, 1.0), 0.0)
-    noise = max(spread(pull[good]), 1.0) if good.any() else 1.0
+    noise = max(robust_scale(pull[good]), 1.0) if good.any() else 1.0
     single = np.abs(pull) > _SINGLE * noise
     # A lone hot pixel must not look like a source when its light is spread.
     bounded = np.clip(pull, -4 * noise, 6 * noise)
     share = gaussian_filter(good.astype(float), _KERNEL)
     smooth = gaussian_filter(bounded, _KERNEL) / np.maximum(share, 0.2)
     smooth[~good & (share < 0.3)] = 0
-    level = spread(smooth[good])
+    level = robust_scale(smooth[good])
     if not np.isfinite(level) or level == 0:
         return single
     with warnings.catch_warnings():

@@ -14,6 +14,7 @@ from bokeh.document import Document
 from soss_photcal_steps.cli import main
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.explore.page import ExplorerPage
+from soss_photcal_steps.explore.server import ExplorerServer
 from soss_photcal_steps.explore.setting import Setting
 from soss_photcal_steps.explore.state import ExplorerState
 
@@ -80,6 +81,15 @@ def test_only_this_machine_is_listened_to(served):
 def page_of(files, opener, saver=None):
     """Make a page without a browser."""
     return ExplorerPage(Document(), files, opener, saver)
+
+
+def test_no_ping_meets_a_page_that_is_being_closed(exposure):
+    """The server sends no keep-alive pings, on which Bokeh fails while a page is closed."""
+    server = ExplorerServer(["one"], lambda path: ExplorerState(exposure), lambda state: None)
+    try:
+        assert server._server._tornado._ping_job is None
+    finally:
+        server.stop()
 
 
 def test_bad_file_is_a_message_and_the_page_stays(exposure):

@@ -91,6 +91,10 @@ class ExplorerServer:
                     sign_sessions=True,
                     secret_key=secret.encode(),
                     generate_session_ids=False,
+                    # A ping that meets a page that is being closed takes the page for lost;
+                    # Bokeh then fails when it hears of the closing.  Pings keep proxies from
+                    # closing a connection, and there is none on this address.
+                    keep_alive_milliseconds=0,
                 )
             except OSError as error:
                 reason = error.strerror or str(error)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from soss_photcal_steps.template.sides import SmoothOptions
 from soss_photcal_steps.template.smooth import (
-    SmoothOptions,
     break_width,
     fit_smooth_sky,
     nominal_break,

@@ -10,15 +10,15 @@ from scipy.ndimage import gaussian_filter1d
 
 from soss_photcal_steps.background.sky import bad_pixels
 from soss_photcal_steps.template.mask import MaskOptions, mask_sources
+from soss_photcal_steps.template.sides import SmoothOptions, fit_sides
 from soss_photcal_steps.template.smooth import (
     Break,
-    SmoothOptions,
     SmoothSky,
     fit_smooth_sky,
     nominal_break,
 )
 
-__all__ = ["BuiltTemplate", "SkyExposure", "build_template", "darkest_sky"]
+__all__ = ["HALF_STEP", "BuiltTemplate", "SkyExposure", "build_template", "darkest_sky"]
 
 _ROUNDS = 4
 # What is left of an exposure must be at least this share of each side.
@@ -30,6 +30,9 @@ _CONTRAST = 0.3
 _DARK = 0.2
 # Blocks whose means show noise that neighbours share: rows, columns.
 _BLOCK = (32, 64)
+#: The two halves of the exposures are compared in every so many rows and columns; the sides
+#: hardly change from one to the next.
+HALF_STEP = (8, 16)
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,14 @@ class BuiltTemplate:
         Mean of the exposures, which the template smooths, DN/s; NaN where not measured.
     chi_square : float
         Reduced chi square of the mean about the template.
+    left, right : ndarray
+        The two sides of the break, each in all pixels, DN/s.
+    halves : tuple of ndarray or None
+        Left and right side of the sky that each half of the exposures shows, in every
+        `HALF_STEP` th row and column, shape (2, ny', nx'), DN/s; None of a single exposure.
+    components : tuple of int or None
+        Principal components left and right that it shares with other templates; None if it
+        stands by itself.
     """
 
     image: np.ndarray
@@ -86,6 +97,10 @@ class BuiltTemplate:
     masks: tuple[np.ndarray, ...] = field(repr=False)
     mean: np.ndarray = field(repr=False)
     chi_square: float = np.nan
+    left: np.ndarray = field(repr=False, default_factory=lambda: np.zeros((0, 0)))
+    right: np.ndarray = field(repr=False, default_factory=lambda: np.zeros((0, 0)))
+    halves: tuple[np.ndarray, np.ndarray] | None = field(repr=False, default=None)
+    components: tuple[int, int] | None = None
 
 
 def _first_sky(
@@ -219,6 +234,24 @@ def _common_noise(residual: np.ndarray, weight: np.ndarray) -> float:
     return max(1.0, float(np.sqrt(np.mean(total[known] ** 2 / norm[known]))))
 
 
+def _halves(
+    parts: Sequence[tuple[np.ndarray, np.ndarray]], column: np.ndarray, options: SmoothOptions
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Smooth every other exposure and the rest apart; their difference is noise."""
+    if len(parts) < 2:
+        return None
+    sides: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for half in (parts[::2], parts[1::2]):
+        mean, weight = _mean([part[0] for part in half], [part[1] for part in half])
+        try:
+            found = fit_sides(mean, weight, column, options)
+        except ValueError:
+            return None
+        for side, image in zip(sides, (found.left, found.right), strict=True):
+            side.append(image[:: HALF_STEP[0], :: HALF_STEP[1]])
+    return np.array(sides[0]), np.array(sides[1])
+
+
 def build_template(
     exposures: Sequence[SkyExposure],
     rows: np.ndarray,
@@ -314,4 +347,7 @@ def build_template(
         masks=tuple(~keep for keep in keeps),
         mean=np.where(measured, mean, np.nan).astype(np.float32),
         chi_square=float(np.mean(pull)),
+        left=sky.sides.left.astype(np.float32),
+        right=sky.sides.right.astype(np.float32),
+        halves=_halves(parts, sky.edge.column, smooth or SmoothOptions()),
     )

@@ -17,7 +17,7 @@ from soss_photcal_steps.template.build import (
     darkest_sky,
 )
 from soss_photcal_steps.template.mask import MaskOptions
-from soss_photcal_steps.template.smooth import SmoothOptions
+from soss_photcal_steps.template.sides import SmoothOptions
 
 __all__ = ["StarExposure", "build_with_stars", "trace_mask"]
 

@@ -25,7 +25,7 @@ from soss_photcal_steps.template.inputs import (
     read_exposure,
 )
 from soss_photcal_steps.template.mask import MaskOptions
-from soss_photcal_steps.template.smooth import SmoothOptions
+from soss_photcal_steps.template.sides import SmoothOptions
 from soss_photcal_steps.template.star import build_with_stars
 from soss_photcal_steps.template.statistics import LibraryStatistics, library_statistics
 

@@ -1,0 +1,217 @@
+"""Templates that differ by a few shapes only: what is noise in each is taken off by the others.
+
+The zodiacal light changes by a few shapes from one place of the sky to another, so that many
+templates have few principal components.  How many stand above the noise is found by
+cross-validation: the sky that one half of the exposures shows is predicted by the components
+of the other half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from soss_photcal_steps.template.build import HALF_STEP, BuiltTemplate
+from soss_photcal_steps.template.sides import NOMINAL_COLUMN, ZONE
+
+__all__ = ["SharedShapes", "count_components", "share_shapes", "shared_sum"]
+
+#: Fewer templates than this have nothing to share.
+LEAST_TEMPLATES = 4
+# A template that would change by more than this, in units of its noise, is unlike the others.
+_UNLIKE = 2.0
+# Pixels of the detector's border, which see no sky.
+_BORDER = 4
+
+
+@dataclass(frozen=True)
+class SharedShapes:
+    """Templates, and what they share.
+
+    Attributes
+    ----------
+    templates : tuple of BuiltTemplate
+        The templates, in the order in which they were given.
+    components : tuple of int or None
+        Principal components left and right of the break; None if nothing is shared.
+    noise : tuple of float
+        By how much the difference of the two halves of the exposures exceeds the errors of
+        the templates, left and right; NaN where no template has halves.
+    """
+
+    templates: tuple[BuiltTemplate, ...]
+    components: tuple[int, int] | None
+    noise: tuple[float, float]
+
+
+def shared_sum(shapes: np.ndarray, noise: np.ndarray, count: int) -> np.ndarray:
+    """Tell which sums of the templates describe each by the mean and a few components.
+
+    Parameters
+    ----------
+    shapes : ndarray
+        Templates of the same level, shape (n, m).
+    noise : ndarray
+        Noise of each, shape (n,); the components follow templates of little noise most.
+    count : int
+        Components beside the mean.
+
+    Returns
+    -------
+    ndarray
+        Coefficients, shape (n, n): the new templates are this times the old ones.  Each row
+        has a sum of 1.
+    """
+    weighted = shapes / noise[:, None]
+    mean = (1 / noise) / np.linalg.norm(1 / noise)
+    rest = weighted - np.outer(mean, mean @ weighted)
+    _, vectors = np.linalg.eigh(rest @ rest.T)
+    kept = np.column_stack([mean, vectors[:, ::-1][:, :count]])
+    return np.asarray(noise[:, None] * (kept @ kept.T) / noise)
+
+
+def count_components(first: np.ndarray, second: np.ndarray, noise: np.ndarray) -> int:
+    """Find how many components predict the other half of the exposures best.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        Templates of each half, of the same level, shape (n, m).
+    noise : ndarray
+        Noise of each template, shape (n,).
+
+    Returns
+    -------
+    int
+        From 0 to n - 2.
+    """
+    scores = []
+    for count in range(len(first) - 1):
+        left = 0.0
+        for one, other in ((first, second), (second, first)):
+            guess = shared_sum(one, noise, count) @ one
+            left += float(np.mean(((guess - other) / noise[:, None]) ** 2))
+        scores.append(left)
+    return int(np.argmin(scores))
+
+
+class _Side:
+    """One side of the templates that have halves: what is known, and what comes of it."""
+
+    def __init__(self, templates: Sequence[BuiltTemplate], which: int) -> None:
+        self.which = which
+        rows, columns = HALF_STEP
+        images = [(one.left, one.right)[which] for one in templates]
+        every = np.arange(images[0].shape[1])
+        seen = (
+            (every >= _BORDER) & (every < NOMINAL_COLUMN + ZONE[0]),
+            (every > NOMINAL_COLUMN + ZONE[1]) & (every < every.size - _BORDER),
+        )[which][::columns]
+        error = [one.error[::rows, ::columns][:, seen] for one in templates]
+        self.full = np.array([self._flat(image[::rows, ::columns], seen) for image in images])
+        self.levels = self.full.mean(axis=1)
+        self.full /= self.levels[:, None]
+        self.error = np.array([np.sqrt(np.mean(e**2)) for e in error]) / self.levels
+        halves = [one.halves[which] for one in templates if one.halves is not None]
+        flat = np.array([[self._flat(half, seen) for half in pair] for pair in halves])
+        flat = np.swapaxes(flat, 0, 1)
+        self.first, self.second = flat / flat.mean(axis=2, keepdims=True)
+        self.excess = self._excess(self.first, self.second, self.error)
+
+    @staticmethod
+    def _flat(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        return np.asarray(image, float)[:, seen].ravel()
+
+    @staticmethod
+    def _excess(first: np.ndarray, second: np.ndarray, error: np.ndarray) -> float:
+        noise = np.mean((0.5 * (first - second)) ** 2, axis=1)
+        return float(np.sqrt(np.mean(noise / error**2)))
+
+    def unlike(self, use: np.ndarray) -> tuple[int, np.ndarray]:
+        """Give the components of some templates, and which of them are not described."""
+        noise = self.error[use] * max(self.excess, 1.0)
+        count = count_components(self.first[use], self.second[use], noise)
+        full = self.full[use]
+        change = np.sqrt(np.mean((shared_sum(full, noise, count) @ full - full) ** 2, axis=1))
+        return count, change > _UNLIKE * noise
+
+    def coefficients(self, use: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give the sums, shape (n, n), and by how much the errors change, shape (n,)."""
+        n = len(self.full)
+        error = self.error[use] * max(self.excess, 1.0)
+        sums, factor = np.eye(n), np.full(n, max(self.excess, 1.0))
+        sums[np.ix_(use, use)] = shared_sum(self.full[use], error, count)
+        new = np.sqrt(sums[np.ix_(use, use)] ** 2 @ error**2)
+        # The components themselves are noisy: the halves tell what is left.
+        halves = [shared_sum(h[use], error, count) @ h[use] for h in (self.first, self.second)]
+        new *= max(self._excess(*halves, new), 1.0)
+        factor[use] = np.minimum(new / error, 1.0) * max(self.excess, 1.0)
+        return sums, factor
+
+
+def _summed(images: Sequence[np.ndarray], levels: np.ndarray, sums: np.ndarray) -> np.ndarray:
+    """Give the sums of images of unit level, at their own levels."""
+    out = np.zeros((len(images), *images[0].shape), np.float32)
+    for new, row in enumerate(sums):
+        for old in np.flatnonzero(row):
+            out[new] += np.float32(levels[new] * row[old] / levels[old]) * images[old]
+    return out
+
+
+def share_shapes(templates: Sequence[BuiltTemplate], *, share: bool = True) -> SharedShapes:
+    """Describe templates by their mean and the few components that they share.
+
+    The errors are brought to what the difference of the two halves of the exposures shows,
+    also where nothing is shared.
+
+    Parameters
+    ----------
+    templates : sequence of BuiltTemplate
+        Templates of the same part of the detector.
+    share : bool, optional
+        Whether they may share shapes; if not, only the errors are looked at.
+
+    Returns
+    -------
+    SharedShapes
+        The templates.  One of a single exposure, whose noise is not known, and one that is
+        unlike the others stand by themselves.
+    """
+    done = list(templates)
+    known = [k for k, one in enumerate(done) if one.halves is not None]
+    if not known:
+        return SharedShapes(tuple(done), None, (np.nan, np.nan))
+    chosen = [done[k] for k in known]
+    sides = [_Side(chosen, which) for which in (0, 1)]
+    use = np.full(len(chosen), share)
+    counts = (0, 0)
+    while use.sum() >= LEAST_TEMPLATES:
+        found = [side.unlike(use) for side in sides]
+        counts = (found[0][0], found[1][0])
+        unlike = found[0][1] | found[1][1]
+        if not unlike.any():
+            break
+        use[np.flatnonzero(use)[unlike]] = False
+    shared = bool(use.sum() >= LEAST_TEMPLATES)
+    images, factors = [], []
+    for side, count in zip(sides, counts, strict=True):
+        if shared:
+            sums, factor = side.coefficients(use, count)
+            parts = [(one.left, one.right)[side.which] for one in chosen]
+            images.append(_summed(parts, side.levels, sums))
+        else:
+            factor = np.full(len(chosen), max(side.excess, 1.0))
+        factors.append(factor)
+    for place, (k, one) in enumerate(zip(known, chosen, strict=True)):
+        fraction = one.edge.fraction(one.image.shape[1])
+        ratio = factors[0][place] * (1 - fraction) + factors[1][place] * fraction
+        new = replace(one, error=(one.error * ratio).astype(np.float32))
+        if shared and use[place]:
+            left, right = images[0][place], images[1][place]
+            image = (left * (1 - fraction) + right * fraction).astype(np.float32)
+            new = replace(new, image=image, left=left, right=right, components=counts)
+        done[k] = new
+    excess = (sides[0].excess, sides[1].excess)
+    return SharedShapes(tuple(done), counts if shared else None, excess)

@@ -115,14 +115,17 @@ class _Side:
         self.full /= self.levels[:, None]
         self.error = np.array([np.sqrt(np.mean(e**2)) for e in error]) / self.levels
         halves = [one.halves[which] for one in templates if one.halves is not None]
-        flat = np.array([[self._flat(half, seen) for half in pair] for pair in halves])
-        flat = np.swapaxes(flat, 0, 1)
-        self.first, self.second = flat / flat.mean(axis=2, keepdims=True)
+        self.first = self._level(np.array([self._flat(half[0], seen) for half in halves]))
+        self.second = self._level(np.array([self._flat(half[1], seen) for half in halves]))
         self.excess = self._excess(self.first, self.second, self.error)
 
     @staticmethod
     def _flat(image: np.ndarray, seen: np.ndarray) -> np.ndarray:
         return np.asarray(image, float)[:, seen].ravel()
+
+    @staticmethod
+    def _level(shapes: np.ndarray) -> np.ndarray:
+        return np.asarray(shapes / shapes.mean(axis=1, keepdims=True))
 
     @staticmethod
     def _excess(first: np.ndarray, second: np.ndarray, error: np.ndarray) -> float:
@@ -145,8 +148,10 @@ class _Side:
         sums[np.ix_(use, use)] = shared_sum(self.full[use], error, count)
         new = np.sqrt(sums[np.ix_(use, use)] ** 2 @ error**2)
         # The components themselves are noisy: the halves tell what is left.
-        halves = [shared_sum(h[use], error, count) @ h[use] for h in (self.first, self.second)]
-        new *= max(self._excess(*halves, new), 1.0)
+        first, second = (
+            shared_sum(half[use], error, count) @ half[use] for half in (self.first, self.second)
+        )
+        new *= max(self._excess(first, second, new), 1.0)
         factor[use] = np.minimum(new / error, 1.0) * max(self.excess, 1.0)
         return sums, factor
 
@@ -155,7 +160,7 @@ def _summed(images: Sequence[np.ndarray], levels: np.ndarray, sums: np.ndarray) 
     """Give the sums of images of unit level, at their own levels."""
     out = np.zeros((len(images), *images[0].shape), np.float32)
     for new, row in enumerate(sums):
-        for old in np.flatnonzero(row):
+        for old in range(len(images)):
             out[new] += np.float32(levels[new] * row[old] / levels[old]) * images[old]
     return out
 

@@ -193,6 +193,12 @@ def template_details(template: BuiltTemplate) -> tuple[str, ...]:
         )
     else:
         lines.append("no break was found")
+    if template.components is not None:
+        lines.append(
+            "described by the mean of the templates that were made with it and "
+            f"{template.components[0]}/{template.components[1]} components that they share "
+            "left/right of the break"
+        )
     return tuple(lines)
 
 

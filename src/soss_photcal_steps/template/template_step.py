@@ -17,6 +17,8 @@ from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.photom.header import DeliveryHeader, pedigree
 from soss_photcal_steps.step import SossStep
 from soss_photcal_steps.template import library
+from soss_photcal_steps.template.build import BuiltTemplate
+from soss_photcal_steps.template.common import SharedShapes, share_shapes
 from soss_photcal_steps.template.existing import read_entries
 from soss_photcal_steps.template.inputs import (
     BackgroundExposure,
@@ -44,6 +46,7 @@ _RECORDED_OPTIONS = (
     "row_sigma",
     "source_sigma",
     "grow",
+    "common_shapes",
     "trace_half_width",
 )
 
@@ -70,6 +73,7 @@ class SossTemplateBuildStep(SossStep):
     row_sigma = float(min=0, default=40.0)  # Gaussian sigma over which the polynomials of neighbouring rows are fitted together, pixels; 12 to 50 were tried on simulated skies, which change over some 100 rows
     source_sigma = float(min=1.5, default=3.0)  # Threshold above which sources are masked, in units of the noise of the smoothed image
     grow = integer(min=0, max=50, default=4)  # Pixels by which the mask of a source is grown; up to 32 more for bright ones
+    common_shapes = option('auto', 'no', default='auto')  # Whether the new templates are described by their mean and the few principal components that they share, which takes noise off; auto: of four templates or more with two exposures or more each, with as many components as predict the other half of the exposures best
     trace_half_width = float(min=5, default=30.0)  # Half width of the mask over a star's traces, pixels; beyond it the wings are fitted
     author = string(default='soss_photcal_steps')  # AUTHOR of the library
     pedigree = string(default=None)  # PEDIGREE; INFLIGHT with the dates of the first and the last exposure if None
@@ -132,10 +136,15 @@ class SossTemplateBuildStep(SossStep):
             known = read_library(start, first.window, str(first.filter))
             guess = np.asarray(known.images.mean(axis=0))
         entries = read_entries(old, first) if old else []
+        labels = self.names or [f"{one[0].target} {one[0].date or 'undated'}" for one in groups]
+        alone = [
+            self._template(group, label, guess) for group, label in zip(groups, labels, strict=True)
+        ]
+        shared = share_shapes(alone, share=self.common_shapes == "auto")
+        self._describe_shared(shared)
         built = []
-        for number, group in enumerate(groups):
-            name = self.names[number] if self.names is not None else None
-            entry, template = self._template(group, name, guess)
+        for group, label, template in zip(groups, labels, shared.templates, strict=True):
+            entry = self._entry(group, label, template)
             built.append((len(entries), entry, template))
             entries.append(entry)
         taken = [entry.name for entry in entries]
@@ -159,6 +168,7 @@ class SossTemplateBuildStep(SossStep):
                 "names": taken,
                 "adds": [float(value) for value in statistics.adds],
                 "variance": [float(value) for value in statistics.variance],
+                "components": list(shared.components or ()),
             },
             inputs=[path for path in (*(one.path for one in exposures), old, start) if path],
         )
@@ -201,14 +211,13 @@ class SossTemplateBuildStep(SossStep):
         return DeliveryHeader(self.author, given, self.description, self.useafter)
 
     def _template(
-        self, group: Sequence[BackgroundExposure], name: str | None, guess: np.ndarray | None
-    ) -> tuple[Any, Any]:
+        self, group: Sequence[BackgroundExposure], label: str, guess: np.ndarray | None
+    ) -> BuiltTemplate:
         """Build one template of a group of exposures."""
         stars = [
             self.star == "yes" or (self.star == "auto" and not one.background_target)
             for one in group
         ]
-        label = name or f"{group[0].target} {group[0].date or 'undated'}"
         log.info(
             "Template %s: %d exposure(s), %d with a star in the aperture.",
             label, len(group), sum(stars),
@@ -217,11 +226,10 @@ class SossTemplateBuildStep(SossStep):
             log.warning(
                 "Wings of a star and sky are told apart poorly without a first guess (start)."
             )
-        window = group[0].info.window
         try:
             template = build_with_stars(
                 [one.with_star(star) for one, star in zip(group, stars, strict=True)],
-                window.strip_rows,
+                group[0].info.window.strip_rows,
                 SmoothOptions(self.degree_left, self.degree_right, self.row_sigma),
                 MaskOptions(self.source_sigma, self.grow),
                 self.trace_half_width,
@@ -229,21 +237,37 @@ class SossTemplateBuildStep(SossStep):
             )
         except ValueError as error:
             raise SossInputError(f"No template {label} can be made: {error}.") from error
-        details = library.template_details(template)
-        for line in details:
+        for line in library.template_details(template):
             log.info("  %s", line)
-        entry = library.make_entry(
-            label,
-            template,
-            window,
-            library.origin_lines(
-                [one.info.name for one in group],
-                [one.date for one in group],
-                next((one.place for one in group if one.place), None),
-                details,
-            ),
+        return template
+
+    @staticmethod
+    def _entry(
+        group: Sequence[BackgroundExposure], label: str, template: BuiltTemplate
+    ) -> library.TemplateEntry:
+        """Say what a template is and where it comes from."""
+        origin = library.origin_lines(
+            [one.info.name for one in group],
+            [one.date for one in group],
+            next((one.place for one in group if one.place), None),
+            library.template_details(template),
         )
-        return entry, template
+        return library.make_entry(label, template, group[0].info.window, origin)
+
+    @staticmethod
+    def _describe_shared(shared: SharedShapes) -> None:
+        if shared.components is not None:
+            members = sum(one.components is not None for one in shared.templates)
+            log.info(
+                "%d of %d new templates are described by their mean and %d/%d components that "
+                "they share left/right of the break.",
+                members, len(shared.templates), *shared.components,
+            )  # fmt: skip
+        if np.isfinite(shared.noise).all():
+            log.info(
+                "The halves of the exposures differ by %.1f/%.1f times what pixels tell; the "
+                "errors have that.", *shared.noise,
+            )  # fmt: skip
 
     @staticmethod
     def _describe(statistics: LibraryStatistics, names: Sequence[str]) -> None:

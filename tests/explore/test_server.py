@@ -93,7 +93,7 @@ def test_no_ping_meets_a_page_that_is_being_closed(exposure):
 
 
 def test_bad_file_is_a_message_and_the_page_stays(exposure):
-    """Of two files the bad one gives its sentence, escaped; the state of the other stays."""
+    """Of two files the bad one gives its sentence, escaped; the other stays, and stays chosen."""
     state = ExplorerState(exposure)
 
     def opener(path):
@@ -103,8 +103,10 @@ def test_bad_file_is_a_message_and_the_page_stays(exposure):
 
     page = page_of(["good", "bad"], opener)
     state.set_scales(1.0, 1.0)
+    page.controls.file.value = "1"
     page._show_file(1)
     assert page.state is state
+    assert page.controls.file.value == "0"
     assert page.controls.message.text == "&lt;b&gt;bad&lt;/b&gt; cannot be read."
     first_bad = page_of(["bad", "good"], opener)
     assert "cannot be read" in first_bad.controls.message.text

@@ -59,6 +59,7 @@ class ExplorerPage:
         self.document, self.files = document, list(files)
         self.opener, self.saver = opener, saver
         self.state: ExplorerState | None = None
+        self._number = first
         self._quiet = False
         self._pending = False
         document.title = "SOSS background explorer"
@@ -80,9 +81,14 @@ class ExplorerPage:
             log.error("%s", failure)
             if self.state is None:
                 self._build_empty(number)
+            else:
+                # The list names what is shown.
+                self._quiet = True
+                self.controls.file.value = str(self._number)
+                self._quiet = False
             self._say(failure, "error")
             return
-        self.state = state
+        self.state, self._number = state, number
         self._build(number)
 
     def _build_empty(self, number: int) -> None:
@@ -168,6 +174,8 @@ class ExplorerPage:
         self._show_all(fit_changed=self._known_state.fit.result is not before)
 
     def _on_file(self, _attribute: str, _old: str, new: str) -> None:
+        if self._quiet:
+            return
         self._say(f"Reading {self.files[int(new)]} ...")
         self.document.add_next_tick_callback(lambda: self._show_file(int(new)))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soss_photcal_steps.background.fit import LinearFit, NormalEquations
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations, Stripes
 from soss_photcal_steps.background.model import BlockMeans, Solution
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import (
@@ -108,13 +108,14 @@ def _combination(
     variance: np.ndarray,
     prior: tuple[np.ndarray, np.ndarray],
     single: LinearFit,
+    stripes: Stripes,
 ) -> tuple[LinearFit, np.ndarray]:
     """Fit the combination of the library; also the variance of its amplitudes' priors."""
     levels = np.abs(single.amplitudes)
     size = np.maximum(levels, 1e-3 * levels.max())[modes.prior_side]
     bounds = np.concatenate([[np.inf, np.inf], (modes.prior_sigma * size) ** 2])
     design = means.basis.design[means.used]
-    equations = NormalEquations(means.data, variance, design, mixed[None])
+    equations = NormalEquations(means.data, variance, design, mixed[None], stripes)
     return equations.solve(*prior, bounds)[0], bounds
 
 
@@ -160,7 +161,8 @@ def conclude(
     variance = max(chi_square, 1.0) * solution.variance / np.maximum(w, 1e-4)
     design = means.basis.design[means.used]
     prior = (means.basis.mean, means.basis.covariance(solution.factors))
-    fits = NormalEquations(means.data, variance, design, means.terms).solve(*prior)
+    stripes = solution.stripes
+    fits = NormalEquations(means.data, variance, design, means.terms, stripes).solve(*prior)
     evidence = np.array([f.log_evidence for f in fits])
     best = int(np.argmax(evidence)) if options.template is None else options.template
 
@@ -171,7 +173,9 @@ def conclude(
     if options.template is not None:
         candidates[np.arange(len(fits)) != best] = -np.inf
     elif modes is not None and means.mixed is not None:
-        mixture, limits = _combination(means, means.mixed, modes, variance, prior, fits[best])
+        mixture, limits = _combination(
+            means, means.mixed, modes, variance, prior, fits[best], stripes
+        )
         gain = mixture.log_evidence - evidence.max()
         candidates = np.append(evidence, mixture.log_evidence - options.margin)
         if options.combine == "always":

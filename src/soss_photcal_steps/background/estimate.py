@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from soss_photcal_steps.background.conclude import Conclusion, FitError, conclude
 from soss_photcal_steps.background.light import trace_light
-from soss_photcal_steps.background.model import Solution, block_means, solve
+from soss_photcal_steps.background.model import ZONES, Solution, block_means, solve
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import library_modes
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, bad_pixels, bin_sky, make_blocks
@@ -166,8 +166,10 @@ def _fit(
         far = far_wing(means.basis, solution.coefficients)
         model = np.tensordot(amplitudes.astype(np.float32), templates.binned[best], 1)
         residual = np.where(weight > 0, sky.value - model - wing, 0)
-        variance = sky.variance + (0.01 * level) ** 2 + (0.10 * wing) ** 2
-        source = find_sources(sky, weight, residual, variance, blocks, options.source_sigma)
+        zone = np.searchsorted(ZONES, geometry.distance.min(axis=0))
+        doubt = options.wing_doubt * solution.floor[zone] * wing
+        variance = sky.variance + (0.01 * level) ** 2 + doubt**2
+        source = find_sources(sky, weight, residual, variance, blocks, zone, options.source_sigma)
         active = np.where(source, 0, weight)
         _check_sky(active, templates, options.min_pixels)
         background = templates.fitted(best, amplitudes, image.shape[1])

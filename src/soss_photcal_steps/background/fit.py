@@ -7,12 +7,14 @@ eliminated once for all templates, so that a whole library costs little more tha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
-__all__ = ["LinearFit", "NormalEquations", "robust_weights"]
+__all__ = ["LinearFit", "NormalEquations", "Stripes", "robust_weights"]
 
 
 def robust_weights(
@@ -60,6 +62,94 @@ class LinearFit:
     log_evidence: float
 
 
+@dataclass(frozen=True)
+class Stripes:
+    """Noise that all blocks of a column of blocks have in common, as 1/f noise leaves it.
+
+    Attributes
+    ----------
+    column : ndarray of int
+        Column of each block, shape (n_blocks,).
+    variance : float
+        Variance of the common offsets, (DN/s)^2.
+    """
+
+    column: np.ndarray
+    variance: float = 0.0
+
+    def _roots(self, variance: np.ndarray) -> np.ndarray:
+        """Inverse standard deviations, one line for each column."""
+        table = np.zeros((int(self.column.max()) + 1, len(self.column)))
+        table[self.column, np.arange(len(self.column))] = 1 / np.sqrt(variance)
+        return table
+
+    def whitening(self, variance: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
+        """Prepare what makes the blocks' errors independent of each other.
+
+        Parameters
+        ----------
+        variance : ndarray
+            Independent variance of the blocks, shape (n_blocks,).
+
+        Returns
+        -------
+        whiten : callable
+            Takes and gives an array of shape (n_blocks, n), in units of the independent error.
+        log_norm : float
+            What the offsets add to the logarithm of the determinant of the covariance.
+        """
+        roots = self._roots(variance)
+        size = (roots**2).sum(axis=1)
+        shrink = (1 - 1 / np.sqrt(1 + self.variance * size)) / np.maximum(size, 1e-300)
+
+        def whiten(values: np.ndarray) -> np.ndarray:
+            return values - roots.T @ (shrink[:, None] * (roots @ values))
+
+        return whiten, float(np.log1p(self.variance * size).sum())
+
+    def offsets(self, residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Most likely offset of each block.
+
+        Parameters
+        ----------
+        residual, variance : ndarray
+            Residual of the blocks and its independent variance, shape (n_blocks,).
+
+        Returns
+        -------
+        ndarray
+            Shape (n_blocks,), DN/s.
+        """
+        weight = np.bincount(self.column, 1 / variance)
+        total = np.bincount(self.column, residual / variance)
+        return (self.variance * total / (1 + self.variance * weight))[self.column]
+
+    def tuned(self, residual: np.ndarray, variance: np.ndarray) -> Stripes:
+        """Find the variance of the offsets from the residuals, by maximum likelihood.
+
+        Parameters
+        ----------
+        residual, variance : ndarray
+            Residual of the blocks and its independent variance, shape (n_blocks,).
+
+        Returns
+        -------
+        Stripes
+            The same columns with the variance found.
+        """
+        weight = np.bincount(self.column, 1 / variance)
+        known = weight > 0
+        mean = np.bincount(self.column, residual / variance)[known] / weight[known]
+        error = 1 / weight[known]
+        # A column with a source that was missed must not set the scale.
+        top = 9 * np.median(mean**2) / 0.455
+        square = np.minimum(mean**2, max(top, 1e-300))
+        trial = np.concatenate([[0.0], np.geomspace(0.05, 30, 40) ** 2 * np.median(error)])
+        total = trial[:, None] + error
+        score = -0.5 * (np.log(total) + square / total).sum(axis=1)
+        return replace(self, variance=float(trial[np.argmax(score)]))
+
+
 class NormalEquations:
     """Data, wing terms and background terms of many models, reduced to their products.
 
@@ -73,24 +163,59 @@ class NormalEquations:
         Wing terms, shape (n_blocks, n_terms).
     terms : ndarray
         Background terms of each model, shape (n_models, n_blocks, n), DN/s per unit.
+    stripes : Stripes, optional
+        Noise that the blocks of a column have in common.
     """
 
     def __init__(
-        self, data: np.ndarray, variance: np.ndarray, design: np.ndarray, terms: np.ndarray
+        self,
+        data: np.ndarray,
+        variance: np.ndarray,
+        design: np.ndarray,
+        terms: np.ndarray,
+        stripes: Stripes | None = None,
     ) -> None:
-        scale = 1 / np.sqrt(variance)
-        x = design * scale[:, None]
-        y = data * scale
+        self._scale = 1 / np.sqrt(variance)
+        self._whiten = None
+        self.log_variance = float(np.log(variance).sum())
+        if stripes is not None and stripes.variance > 0:
+            self._whiten, log_norm = stripes.whitening(variance)
+            self.log_variance += log_norm
+        self._x = self._scaled(design)
+        self._y = self._scaled(data[:, None])[:, 0]
+        self.wing_wing = self._x.T @ self._x
+        self.wing_data = self._x.T @ self._y
+        self.data_data = float(self._y @ self._y)
+        self._set_terms(terms)
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        scaled = values * self._scale[:, None]
+        return scaled if self._whiten is None else self._whiten(scaled)
+
+    def _set_terms(self, terms: np.ndarray) -> None:
         n_models, n_blocks, self.n = terms.shape
-        t = (terms * scale[:, None]).transpose(1, 0, 2).reshape(n_blocks, -1)
-        self.wing_wing = x.T @ x
-        self.wing_data = x.T @ y
-        self.wing_terms = x.T @ t
-        self.data_data = float(y @ y)
-        self.terms_data = t.T @ y
+        t = self._scaled(terms.transpose(1, 0, 2).reshape(n_blocks, -1))
+        self.wing_terms = self._x.T @ t
+        self.terms_data = t.T @ self._y
         by_model = t.reshape(n_blocks, n_models, self.n).transpose(1, 2, 0)
         self.terms_terms = by_model @ by_model.transpose(0, 2, 1)
-        self.log_variance = float(np.log(variance).sum())
+
+    def with_terms(self, terms: np.ndarray) -> NormalEquations:
+        """Make the equations of other models for the same data and wing terms.
+
+        Parameters
+        ----------
+        terms : ndarray
+            Background terms of each model, shape (n_models, n_blocks, n), DN/s per unit.
+
+        Returns
+        -------
+        NormalEquations
+            The new equations.
+        """
+        other = copy(self)
+        other._set_terms(terms)
+        return other
 
     def _factor(self, root: np.ndarray) -> np.ndarray:
         """Cholesky factor of the normal matrix of the whitened wing terms."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soss_photcal_steps.background.fit import LinearFit, NormalEquations, robust_weights
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations, Stripes, robust_weights
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import LibraryModes
 from soss_photcal_steps.background.sky import Blocks, Sky
@@ -35,6 +35,8 @@ class BlockMeans:
         Zone of the distance from the traces.
     right : ndarray of bool
         Blocks right of the break.
+    column : ndarray of int
+        Column of blocks.
     data, noise : ndarray
         Mean count rate, DN/s, and its variance from the pixels' errors.
     terms : ndarray
@@ -48,6 +50,7 @@ class BlockMeans:
     used: np.ndarray
     zone: np.ndarray
     right: np.ndarray
+    column: np.ndarray
     data: np.ndarray
     noise: np.ndarray
     terms: np.ndarray
@@ -102,7 +105,10 @@ def block_means(
     mixed = None if modes is None else modes.terms(terms, blocks.columns[used])
     sigma = None if modes is None else modes.prior_sigma
     right = terms[0][:, 1] > terms[0][:, 0]
-    return BlockMeans(used, zone[used], right, data[used], noise[used], terms, basis, mixed, sigma)
+    column = np.flatnonzero(used) % blocks.shape[1]
+    return BlockMeans(
+        used, zone[used], right, column, data[used], noise[used], terms, basis, mixed, sigma
+    )
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,10 @@ class Solution:
         Residual of the used blocks, its expected variance, and the robust weight.
     factors : dict
         Widths of the wing's prior relative to those that are stated in `WingPrior`.
+    stripes : Stripes
+        Noise that the blocks of a column have in common.
+    floor : ndarray
+        Relative error of the wing model in each zone.
     """
 
     fits: list[LinearFit]
@@ -133,25 +143,27 @@ class Solution:
     variance: np.ndarray
     robust: np.ndarray
     factors: dict[str, float]
+    stripes: Stripes
+    floor: np.ndarray
 
 
 def _wing_floor(
     residual: np.ndarray, known: np.ndarray, wing: np.ndarray, zone: np.ndarray
 ) -> np.ndarray:
-    """Relative error of the wing model in each block, from the residuals of its zone."""
-    floor = np.zeros(len(residual))
+    """Relative error of the wing model in each zone, from the residuals there."""
+    floor = np.zeros(len(ZONES) + 1)
     typical = 0.02
     for k in range(len(ZONES) + 1):
         here = zone == k
         if here.sum() < 15:
-            floor[here] = typical
+            floor[k] = typical
             continue
         r2, v, w2 = residual[here] ** 2, known[here], wing[here] ** 2
         # The median of the squares of normal values is 0.455 times their variance.
         trial = np.geomspace(0.002, 0.15, 25)
         ratio = np.median(r2 / (v + trial[:, None] ** 2 * w2), axis=1) / 0.455
         typical = float(np.exp(np.interp(0.0, np.log(ratio)[::-1], np.log(trial)[::-1])))
-        floor[here] = typical
+        floor[k] = typical
     return floor
 
 
@@ -186,15 +198,14 @@ def solve(
     best = options.template or 0
     factors = {} if start is None else start.factors
     known = means.noise + (options.level_floor * level) ** 2
-    floor = np.full(len(wing), options.wing_floor)
+    floor = np.full(len(ZONES) + 1, options.wing_floor)
     mean = means.basis.mean
+    stripes = Stripes(means.column, 0.0 if start is None else start.stripes.variance)
     for turn in range(rounds):
-        variance = (known + (floor * wing) ** 2) / np.maximum(robust, 1e-4)
-        equations = NormalEquations(means.data, variance, design, means.terms)
+        variance = (known + (floor[means.zone] * wing) ** 2) / np.maximum(robust, 1e-4)
+        equations = NormalEquations(means.data, variance, design, means.terms, stripes)
+        mixture = None if means.mixed is None else equations.with_terms(means.mixed[None])
         if tune and turn == rounds - 2:
-            mixture = None
-            if means.mixed is not None:
-                mixture = NormalEquations(means.data, variance, design, means.mixed[None])
             factors = _tune_prior(equations, mixture, means, level, options.margin, factors)
         covariance = means.basis.covariance(factors)
         fits = equations.solve(mean, covariance)
@@ -202,17 +213,34 @@ def solve(
             best = int(np.argmax([f.log_evidence for f in fits]))
         coefficients = equations.coefficients(mean, covariance, best, fits[best].amplitudes)
         wing = np.abs(design @ coefficients)
-        residual = means.data - means.terms[best] @ fits[best].amplitudes - design @ coefficients
+        if mixture is None:
+            model = means.terms[best] @ fits[best].amplitudes + design @ coefficients
+        else:
+            # Weights from the most flexible model are fair to all templates; from the best
+            # template they would make the blocks count less that speak against it.
+            mixed = mixture.solve(mean, covariance, _limits(means, level))[0].amplitudes
+            model = means.mixed @ mixed
+            model += design @ mixture.coefficients(mean, covariance, 0, mixed)
+        residual = means.data - model
+        stripes = stripes.tuned(residual, variance)
+        residual = residual - stripes.offsets(residual, variance)
         quiet = wing < 0.1 * level
         if quiet.sum() > 30:
             excess = np.median(residual[quiet] ** 2 / 0.455 - means.noise[quiet])
             known = means.noise + np.clip(excess, (0.0005 * level) ** 2, (0.01 * level) ** 2)
         floor = _wing_floor(residual, known, wing, means.zone)
-        robust = robust_weights(residual, np.sqrt(known + (floor * wing) ** 2))
+        robust = robust_weights(residual, np.sqrt(known + (floor[means.zone] * wing) ** 2))
     return Solution(
         fits, best, coefficients, means.basis.design @ coefficients, residual,
-        known + (floor * wing) ** 2, robust, factors,
+        known + (floor[means.zone] * wing) ** 2, robust, factors, stripes, floor,
     )  # fmt: skip
+
+
+def _limits(means: BlockMeans, level: float) -> np.ndarray | None:
+    """Variance of the priors of a combination's amplitudes."""
+    if means.mixed_sigma is None:
+        return None
+    return np.concatenate([[np.inf, np.inf], (means.mixed_sigma * level) ** 2])
 
 
 _TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
@@ -230,9 +258,7 @@ def _tune_prior(
     """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
     basis = means.basis
     tuned = {name: factors.get(name, 1.0) for name in _TUNED if name in basis.parts}
-    limits = None
-    if mixture is not None and means.mixed_sigma is not None:
-        limits = np.concatenate([[np.inf, np.inf], (means.mixed_sigma * level) ** 2])
+    limits = _limits(means, level)
 
     def evidence(trial: dict[str, float]) -> float:
         covariance = basis.covariance(trial)

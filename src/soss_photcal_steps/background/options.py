@@ -25,6 +25,8 @@ class FitOptions:
         Independent error of a block's model, relative to the wing and to the background.
     source_sigma : float
         Detection threshold of contaminants, in units of the noise.
+    wing_doubt : float
+        Error of a bin's wing when sources are looked for, in units of that of the block means.
     max_modes : int
         Largest number of library modes per side in a combination.
     mode_width : float
@@ -56,6 +58,7 @@ class FitOptions:
     wing_floor: float = 0.03
     level_floor: float = 0.0015
     source_sigma: float = 4.5
+    wing_doubt: float = 2.0
     max_modes: int = 4
     mode_width: float = 1.5
     n_tilts: int = 4

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import median_filter
 
 from soss_photcal_steps.background.combine import group_median
 
@@ -280,8 +279,14 @@ def make_blocks(
     )
 
 
-def smooth_over_blocks(residual: np.ndarray, weight: np.ndarray, blocks: Blocks) -> np.ndarray:
-    """Local level of a residual: a median over neighbouring blocks, spread over the bins.
+def smooth_over_blocks(
+    residual: np.ndarray,
+    weight: np.ndarray,
+    blocks: Blocks,
+    reach: tuple[int, int] = (3, 5),
+    quantile: float = 0.5,
+) -> np.ndarray:
+    """Local level of a residual: a quantile over neighbouring blocks, spread over the bins.
 
     Parameters
     ----------
@@ -289,13 +294,28 @@ def smooth_over_blocks(residual: np.ndarray, weight: np.ndarray, blocks: Blocks)
         Shape (ny, nb).
     blocks : Blocks
         The layout.
+    reach : tuple of int
+        Blocks up and along that are looked at, odd numbers; those without weight are not.
+    quantile : float
+        Which quantile, between 0 and 1.
 
     Returns
     -------
     ndarray
-        Shape (ny, nb).
+        Shape (ny, nb); 0 where no block near by has a weight.
     """
     n = blocks.sums(weight)
     mean = blocks.sums(residual * weight) / np.maximum(n, 1)
-    table = np.where(n > 0, mean, 0.0).reshape(blocks.shape)
-    return median_filter(table, size=(3, 5), mode="nearest").reshape(-1)[blocks.index]
+    table = np.where(n > 0, mean, np.nan).reshape(blocks.shape)
+    half = reach[0] // 2, reach[1] // 2
+    padded = np.pad(table, ((half[0],) * 2, (half[1],) * 2), constant_values=np.nan)
+    windows = np.sort(
+        np.lib.stride_tricks.sliding_window_view(padded, reach).reshape(*table.shape, -1), axis=-1
+    )
+    count = np.isfinite(windows).sum(axis=-1)
+    place = quantile * np.maximum(count - 1, 0)
+    low = place.astype(int)
+    take = [np.take_along_axis(windows, i[..., None], -1)[..., 0]
+            for i in (low, np.minimum(low + 1, np.maximum(count - 1, 0)))]  # fmt: skip
+    level = take[0] + (place - low) * (take[1] - take[0])
+    return np.where(count > 0, level, 0.0).reshape(-1)[blocks.index]

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter1d, uniform_filter
+from scipy.special import ndtri
 
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, Blocks, Sky, smooth_over_blocks
 
 __all__ = ["find_sources"]
 
-# Boxes that sources are looked for in: lines of bins and bins.
-_KERNELS = ((2, 1), (5, 2), (11, 3), (11, 24))
+# Boxes that sources are looked for in: lines of bins and bins; and the blocks, up and along,
+# whose median is the local level.  A trace of a field star is as long as the image is wide, so
+# its level is that of the sky above and below it.
+_WIDE, _TALL = (3, 5), (9, 3)
+_LONG = (11, 24)
+_LOW = 0.3
+_KERNELS = (((2, 1), _WIDE), ((5, 2), _WIDE), ((11, 3), _TALL), (_LONG, _TALL))
 
 # Halos: significance over the threshold, and how far the mask is grown, pixels.
 _HALOS = ((8.0, 12), (60.0, 26), (400.0, 44))
@@ -41,6 +47,7 @@ def find_sources(
     residual: np.ndarray,
     variance: np.ndarray,
     blocks: Blocks,
+    zone: np.ndarray,
     n_sigma: float = 4.5,
 ) -> np.ndarray:
     """Bins that are covered by sources.
@@ -60,6 +67,9 @@ def find_sources(
         Variance of the residual with the uncertainty of the model, (DN/s)^2.
     blocks : Blocks
         Layout for the local level.
+    zone : ndarray of int
+        Zone of the distance from the star's traces, shape (ny, nb); the scatter is that of
+        each zone.
     n_sigma : float
         Threshold in units of the noise.
 
@@ -73,34 +83,58 @@ def find_sources(
     inverse = np.where(used, 1 / variance, 0).astype(np.float32)
     norms = [
         np.sqrt(np.maximum(uniform_filter(inverse, k, mode="constant") * (k[0] * k[1]), 1e-30))
-        for k in _KERNELS
+        for k, _ in _KERNELS
     ]
-    for _ in range(2):
+    for _ in range(3):
         active = used & ~found
-        local = smooth_over_blocks(residual, np.where(active, weight, 0), blocks)
-        local = gaussian_filter(local, (4, 6))
-        signal = np.where(used, (residual - local) * inverse, 0).astype(np.float32)
+        signals = {}
+        for reach, quantile in ((_WIDE, 0.5), (_TALL, _LOW)):
+            seen = np.where(active, weight, 0)
+            local = smooth_over_blocks(residual, seen, blocks, reach, quantile)
+            if quantile < 0.5:
+                # In noise alone a lower quantile lies that much below the level.
+                number = np.maximum(blocks.sums((seen > 0).astype(float)), 1)
+                noise = np.sqrt(blocks.sums(np.where(seen > 0, variance, 0))) / number
+                local -= ndtri(quantile) * noise[blocks.index]
+            local = gaussian_filter(local, (4, 6))
+            signals[reach] = np.where(used, (residual - local) * inverse, 0).astype(np.float32)
         fresh = np.zeros_like(found)
-        for (lines, bins), norm in zip(_KERNELS, norms, strict=True):
-            total = uniform_filter(signal, (lines, bins), mode="constant")
+        for ((lines, bins), reach), norm in zip(_KERNELS, norms, strict=True):
+            total = uniform_filter(signals[reach], (lines, bins), mode="constant")
             significance = total * (lines * bins) / norm
-            level = np.abs(significance[active])
-            noise = max(np.median(level[::7]) * 1.48, 1.0) if level.size else 1.0
-            hit = significance > n_sigma * noise
+            significance /= _scatter(significance, active, zone)
+            hit = significance > n_sigma
             if lines <= 2:
-                hit |= significance < -n_sigma * noise
+                hit |= significance < -n_sigma
             if hit.any():
+                if (lines, bins) == _LONG:
+                    # The box reaches beyond a trace by itself, and a trace has no halo.
+                    fresh |= grow(hit, (lines // 2) | 1, (bins // 2) | 1)
+                    continue
                 fresh |= grow(hit, lines | 1, (bins // 2) | 1)
-                for factor, reach in _HALOS:
-                    bright = significance > factor * n_sigma * noise
+                for factor, halo in _HALOS:
+                    bright = significance > factor * n_sigma
                     if bright.any():
                         fresh |= grow(
                             bright,
-                            lines + 2 * reach // ROWS_PER_BIN,
-                            bins // 2 + 2 * reach // sky.factor,
+                            lines + 2 * halo // ROWS_PER_BIN,
+                            bins // 2 + 2 * halo // sky.factor,
                         )
         fresh &= ~found
         found |= fresh
         if not fresh.any():
             break
     return found
+
+
+def _scatter(significance: np.ndarray, active: np.ndarray, zone: np.ndarray) -> np.ndarray:
+    """Scatter of what should be normal values, at least 1, in each zone.
+
+    Sources only add light, so the negative values tell it.
+    """
+    levels = np.ones(int(zone.max()) + 1, np.float32)
+    for k in range(len(levels)):
+        low = significance[active & (zone == k) & (significance < 0)]
+        if low.size > 100:
+            levels[k] = max(-np.median(low[::2]) * 1.48, 1.0)
+    return levels[zone]

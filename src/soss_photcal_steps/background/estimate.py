@@ -150,10 +150,11 @@ def _fit(
     active = weight
     solution: Solution | None = None
     far: tuple[float, float] | None = None
+    others: np.ndarray | None = None
     for iteration in range(options.iterations):
         last = iteration == options.iterations - 1
         lights = trace_light(image - background, good, lines, traces)
-        geometry = wing_field(sky, lights, far)
+        geometry = wing_field(sky, lights, far, others)
         means = block_means(sky, blocks, active, templates, geometry, options.prior, modes)
         tune = iteration >= options.first_tuned
         solution = solve(means, options, solution, 4 if last else 3, tune)
@@ -171,6 +172,7 @@ def _fit(
         variance = sky.variance + (0.01 * level) ** 2 + doubt**2
         source = find_sources(sky, weight, residual, variance, blocks, zone, options.source_sigma)
         active = np.where(source, 0, weight)
+        others = np.where(source & (residual > 4 * np.sqrt(variance)), residual, 0.0)
         _check_sky(active, templates, options.min_pixels)
         background = templates.fitted(best, amplitudes, image.shape[1])
     raise ValueError("a fit needs at least one iteration")

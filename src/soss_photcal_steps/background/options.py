@@ -65,7 +65,7 @@ class FitOptions:
     tilt_sigma: float = 0.012
     combine: str = "auto"
     margin: float = 20.0
-    temperature: float = 3.0
+    temperature: float = 5.0
     template: int | None = None
     min_pixels: int = 2000
     iterations: int = 3

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.signal import fftconvolve
 
 from soss_photcal_steps.background.light import INNER, TraceLight, reference_wing
 from soss_photcal_steps.background.scatter import ZONE_EDGES, round_difference
@@ -48,6 +49,8 @@ class WingPrior:
         along the columns.
     outside : float
         Brightness of the part of a trace outside the image.
+    sources : float
+        Wings of other sources, relative to those of the star.
     correlation : float
         Correlation length of the departures, in steps of the nodes.
     """
@@ -59,6 +62,7 @@ class WingPrior:
     side: float = 0.10
     chromatic: float = 0.12
     outside: float = 0.4
+    sources: float = 0.5
     core: float = 0.4
     spread: float = 1.0
     correlation: float = 2.0
@@ -118,12 +122,14 @@ class WingField:
     spread: np.ndarray
     reference: np.ndarray
     outside: tuple[tuple[int, np.ndarray], ...]
+    sources: np.ndarray | None = None
 
 
 def wing_field(
     sky: Sky,
     lights: list[TraceLight],
     far: tuple[float, float] | None = None,
+    sources: np.ndarray | None = None,
 ) -> WingField:
     """Where each bin lies with respect to the traces.
 
@@ -136,6 +142,8 @@ def wing_field(
     far : tuple of float, optional
         Strength and slope of the wing beyond 30 pixels, as known so far; light spread
         along the dispersion is left out where they are not given.
+    sources : ndarray, optional
+        Light of other sources in the bins that are masked for them, DN/s per pixel.
 
     Returns
     -------
@@ -174,7 +182,17 @@ def wing_field(
     return WingField(
         tuple(lights), node, part, above, distance, light, spread,
         reference_wing(distance), tuple(outside),
+        None if sources is None else _source_wings(sky, sources),
     )  # fmt: skip
+
+
+def _source_wings(sky: Sky, sources: np.ndarray) -> np.ndarray:
+    """Wings across the dispersion of the light in masked bins."""
+    ny = len(sky.rows)
+    step = float(sky.rows[1] - sky.rows[0])
+    distance = step * np.abs(np.arange(-(ny - 1), ny))
+    wing = step * fftconvolve(sources, reference_wing(distance)[:, None], axes=0)
+    return np.maximum(wing[ny - 1 : 2 * ny - 1], 0.0)
 
 
 def _hidden_shapes(light: TraceLight) -> list[np.ndarray]:
@@ -294,6 +312,9 @@ def wing_basis(
     # The first zone is poorly sampled, and nobody has measured the last one.
     loose = np.array([0.3, 0.05, 0.15, 0.6])
     add(spread, 0.0, "spread", spread=prior.spread**2 * (1 + np.diag(loose**2)))
+    if field.sources is not None:
+        wings = blocks.sums(field.sources * weight) / total
+        add(wings[None], 0.7, "sources", fixed=np.full((1, 1), prior.sources**2))
     if len(outside):
         add(outside, 0.0, "outside", outside=prior.outside**2 * np.eye(len(outside)))
 
@@ -337,6 +358,8 @@ def wing_image(
 
     x = (sky.columns - 1024) / 1024
     total = np.tensordot(take("spread"), field.spread, 1)
+    if field.sources is not None:
+        total += take("sources")[0] * field.sources
     bins = np.arange(len(sky.columns))
     for k in range(len(field.lights)):
         base = take("wing") + (take(f"order{k + 1}") if k else 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter1d, uniform_filter
+from scipy.ndimage import maximum_filter1d, uniform_filter
 from scipy.special import ndtri
 
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, Blocks, Sky, smooth_over_blocks
@@ -16,6 +16,7 @@ __all__ = ["find_sources"]
 _WIDE, _TALL = (3, 5), (9, 3)
 _LONG = (11, 24)
 _LOW = 0.3
+_EDGES = (11, 17)
 _KERNELS = (((2, 1), _WIDE), ((5, 2), _WIDE), ((11, 3), _TALL), (_LONG, _TALL))
 
 # Halos: significance over the threshold, and how far the mask is grown, pixels.
@@ -80,6 +81,7 @@ def find_sources(
     """
     used = weight > 0
     found = np.zeros(used.shape, bool)
+    residual = np.where(used, residual, 0).astype(np.float32)
     inverse = np.where(used, 1 / variance, 0).astype(np.float32)
     norms = [
         np.sqrt(np.maximum(uniform_filter(inverse, k, mode="constant") * (k[0] * k[1]), 1e-30))
@@ -96,8 +98,10 @@ def find_sources(
                 number = np.maximum(blocks.sums((seen > 0).astype(float)), 1)
                 noise = np.sqrt(blocks.sums(np.where(seen > 0, variance, 0))) / number
                 local -= ndtri(quantile) * noise[blocks.index]
-            local = gaussian_filter(local, (4, 6))
-            signals[reach] = np.where(used, (residual - local) * inverse, 0).astype(np.float32)
+            # Two boxes smooth the edges of the blocks as a Gaussian does, in less time.
+            for _ in range(2):
+                local = uniform_filter(local.astype(np.float32), _EDGES, mode="nearest")
+            signals[reach] = (residual - local) * inverse
         fresh = np.zeros_like(found)
         for ((lines, bins), reach), norm in zip(_KERNELS, norms, strict=True):
             total = uniform_filter(signals[reach], (lines, bins), mode="constant")
@@ -133,8 +137,12 @@ def _scatter(significance: np.ndarray, active: np.ndarray, zone: np.ndarray) -> 
     Sources only add light, so the negative values tell it.
     """
     levels = np.ones(int(zone.max()) + 1, np.float32)
+    # Neighbours in a smoothed image say the same.
+    sample = (slice(None, None, 2), slice(None, None, 2))
+    low = active[sample] & (significance[sample] < 0)
+    values, place = significance[sample][low], zone[sample][low]
     for k in range(len(levels)):
-        low = significance[active & (zone == k) & (significance < 0)]
-        if low.size > 100:
-            levels[k] = max(-np.median(low[::2]) * 1.48, 1.0)
+        here = values[place == k]
+        if here.size > 50:
+            levels[k] = max(-np.median(here) * 1.48, 1.0)
     return levels[zone]

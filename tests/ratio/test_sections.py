@@ -11,15 +11,17 @@ from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.ratio.families import (
     Anchor,
     Points,
-    even_places,
+    family_columns,
     legendre_family,
     spline_family,
 )
 from soss_photcal_steps.ratio.joins import find_order2_joins
+from soss_photcal_steps.ratio.knots import candidate_places, even_places, select_terms
 from soss_photcal_steps.ratio.noise import (
     local_scale,
     usable_errors,
 )
+from soss_photcal_steps.ratio.noise_search import find_noise
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
 from soss_photcal_steps.ratio.sections import bin_test
@@ -97,6 +99,41 @@ def test_knots_go_to_the_bend():
     family = spline_family(Points(x, y, np.full(800, 1e-3), 1.0, 2.0), 6)
     assert min(abs(np.array(family.knots[:2]) - 1.4)) < 0.08
     assert (np.diff(family.chi_squares) <= 0).all()
+
+
+@pytest.mark.parametrize("anchor", [None, Anchor(1.0, 0.14, 0.01)])
+def test_terms_are_chosen_as_a_fit_with_them_says(anchor):
+    """Chi squares of the choice of knots are those of full fits with the knots that it gives."""
+    given = points(600, anchor)
+    places = candidate_places(given.x, given.sigma)
+    columns = family_columns(given, places, 3)
+    level = given.y - (anchor.value if anchor else 0.0)
+    white, _ = given.whiten(np.column_stack([columns, level]))
+    chosen, chi_squares = select_terms(white, columns.shape[1] - places.size, 6)
+    assert len(chosen) == 6
+    for count in range(7):
+        family = spline_family(given, 0, places[chosen[:count]])
+        assert chi_squares[count] == pytest.approx(family.chi_squares[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("true", [WHITE, SlowNoise(0.9, 12.0)])
+def test_noise_is_found_beside_a_curve(true):
+    """White noise is taken for white, and slow noise of 12 pixels for that of 5 to 30 pixels."""
+    rng = np.random.default_rng(3)
+    place = np.arange(1500)
+    covariance = np.eye(1500) + true.share * np.exp(-np.abs(place[:, None] - place) / true.length)
+    x = np.linspace(1.0, 2.0, 1500)
+    for _ in range(3):
+        y = np.sin(3 * x) + 0.01 * np.linalg.cholesky(covariance) @ rng.normal(size=1500)
+        given = Points(x, y, np.full(1500, 0.005), 1.0, 2.0)
+        noise, width = find_noise(given, 8, 20)
+        if true is WHITE:
+            assert noise is WHITE
+            assert width == pytest.approx(2.0, rel=0.1)
+        else:
+            assert 5.0 <= noise.length <= 30.0
+            # The white part is 0.01 of errors that say 0.005.
+            assert 1.6 < width < 2.3
 
 
 def test_even_places_follow_the_weight():

@@ -1,7 +1,7 @@
 """Fit of one section of a ratio curve: choice of the curve, test of its residuals, error band.
 
 * Noise and outliers come first, see `reject`.
-* Noise that neighbouring points share comes next, see `slow_noise`: of several strengths and
+* Noise that neighbouring points share comes next, see `noise_search`: of several strengths and
   lengths the most likely is taken, each with the curve that goes best with it.
 * Which curve: the smallest second-order Akaike criterion (Hurvich & Tsai 1989) among Legendre
   series of all degrees and among splines of all numbers of knots, with as many independent
@@ -31,9 +31,10 @@ from soss_photcal_steps.ratio.families import (
     legendre_family,
     spline_family,
 )
+from soss_photcal_steps.ratio.noise_search import find_noise
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
-from soss_photcal_steps.ratio.slow_noise import CANDIDATES, WHITE, SlowNoise
+from soss_photcal_steps.ratio.slow_noise import SlowNoise
 
 __all__ = ["SectionFit", "bin_test", "fit_section"]
 
@@ -45,11 +46,6 @@ _TOGETHER = 2.33
 _LEAST_WEIGHT = 1e-3
 # Fewest points of a spline that nobody asked for.
 _LEAST_FOR_SPLINE = 20
-# Fewest points that tell noise of neighbours from a curve.
-_LEAST_FOR_NOISE = 100
-# What a parameter costs when the noise is chosen: between Akaike's 2, which lets a spline follow
-# slow noise, and Schwarz's log(n) of about 7, which makes noise of some curves.
-_PER_PARAMETER = 4.0
 
 
 @dataclass(frozen=True)
@@ -112,31 +108,6 @@ def _criterion(family: Family, n: int, noise: SlowNoise) -> np.ndarray:
     return family.chi_squares + penalty
 
 
-def _find_noise(points: Points, options: FitOptions) -> tuple[SlowNoise, float]:
-    """Find the noise with which a curve explains the points best, and the width of its white part.
-
-    A slow wave may be noise or curve: that is decided by the likelihood of both together, for
-    curves of any number of terms, whatever curve is wanted in the end.
-    """
-    n = points.x.size
-    if n < _LEAST_FOR_NOISE:
-        return WHITE, 1.0
-    free = replace(options, method="auto", degree=None, knots=None)
-    least, best = np.inf, (WHITE, 1.0)
-    for noise in CANDIDATES:
-        for family in _families(replace(points, noise=noise), free):
-            left = n - np.array(family.sizes)
-            widths = np.sqrt(np.maximum(family.chi_squares, 1e-9) / left)
-            likelihood = n * np.log(widths**2 * left / n) + family.log_determinant
-            knots = np.array(family.labels) if family.method == "spline" else 0
-            count = np.array(family.sizes) + knots + (1 if noise is WHITE else 3)
-            total = likelihood + _PER_PARAMETER * count
-            member = int(np.argmin(total))
-            if total[member] < least:
-                least, best = float(total[member]), (noise, float(widths[member]))
-    return best
-
-
 def _families(points: Points, options: FitOptions) -> list[Family]:
     families = []
     x = points.x
@@ -195,7 +166,8 @@ def fit_section(
     px, py, ps = x[keep], y[keep], (sigma * noise.scale)[keep]
     low, high = min(float(x[0]), float(grid.min())), max(float(x[-1]), float(grid.max()))
     points = Points(px, py, ps, low, high, anchor, place[keep])
-    slow, width = _find_noise(points, options)
+    room = max(px.size // 5 - 1, 1)
+    slow, width = find_noise(points, min(options.max_degree, room), min(options.max_knots, room))
     families = _families(replace(points, sigma=ps * width, noise=slow), options)
     criteria = [_criterion(family, px.size, slow) for family in families]
     best = [int(np.argmin(values)) for values in criteria]

@@ -54,8 +54,9 @@ def find_noise(points: Points, max_degree: int, max_knots: int) -> tuple[SlowNoi
     changes = family_columns(points, places, 3)[:, 4 - held :]
     level = points.y - (points.anchor.value if points.anchor is not None else 0.0)
     columns = np.column_stack([series, changes, level])
-    of_spline = np.r_[: 4 - held, series.shape[1] : columns.shape[1]]
-    of_series = np.r_[: max_degree + 1 - held, columns.shape[1] - 1]
+    number = np.arange(columns.shape[1])
+    of_spline = number[(number < 4 - held) | (number >= series.shape[1])]
+    of_series = number[(number < max_degree + 1 - held) | (number == number[-1])]
     least, best = np.inf, (WHITE, 1.0)
     for noise in CANDIDATES:
         white, determinant = replace(points, noise=noise).whiten(columns)

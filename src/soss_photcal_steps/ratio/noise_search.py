@@ -61,7 +61,8 @@ def find_noise(points: Points, max_degree: int, max_knots: int) -> tuple[SlowNoi
     for noise in CANDIDATES:
         white, determinant = replace(points, noise=noise).whiten(columns)
         _, splines = select_terms(white[:, of_spline], 4 - held, max_knots)
-        amplitudes = np.linalg.qr(white[:, of_series], mode="r")[:, -1]
+        _, triangle = np.linalg.qr(white[:, of_series])
+        amplitudes = triangle[:, -1]
         # What is left with one term, with two, and so on.
         legendre = np.cumsum(amplitudes[::-1] ** 2)[::-1][1:]
         knots = np.arange(splines.size)

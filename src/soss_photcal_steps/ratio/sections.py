@@ -4,12 +4,14 @@
 * Noise that neighbouring points share comes next, see `noise_search`: of several strengths and
   lengths the most likely is taken, each with the curve that goes best with it.
 * Which curve: the smallest second-order Akaike criterion (Hurvich & Tsai 1989) among Legendre
-  series of all degrees and among splines of all numbers of knots, with as many independent
-  points as that noise leaves.  A ratio is no polynomial, so the question
+  series of all degrees, among splines of all numbers of knots, where the place of a knot that was
+  looked for counts as a parameter, and among smoothing splines of all degrees of freedom, with as
+  many independent points as that noise leaves.  A ratio is no polynomial, so the question
   is which curve comes nearest, which is Akaike's, not which degree is the true one, which is
   Schwarz's (BIC).
 * A Legendre series is good enough if the means of its residuals in bins scatter as the noise
-  says, and neighbouring bins do not go together.  Else a spline is taken.
+  says, neighbouring bins do not go together, and no spline is a hundred times as likely.
+  Else the likeliest curve whose residuals pass is taken.
 * The error: the covariance of the fit, with the variance and the correlation of the
   noise, and the differences between the curves that might have been chosen, with their
   Akaike weights (Burnham & Anderson 2002).  Where the chosen curve does not pass the test, as
@@ -35,10 +37,14 @@ from soss_photcal_steps.ratio.noise_search import find_noise
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
 from soss_photcal_steps.ratio.slow_noise import SlowNoise
+from soss_photcal_steps.ratio.smooth import SmoothFamily, smooth_family
+
+_AnyFamily = Family | SmoothFamily
 
 __all__ = ["SectionFit", "bin_test", "fit_section"]
 
-# Points per bin of the test, fewest bins, and the probability at which it says no.
+# Points per bin of the test, fewest bins, and the probability at which it says no, which is also
+# how much less likely than another curve a series may be.
 _BIN, _LEAST_BINS, _LEVEL = 40, 5, 0.01
 # The same for the correlation of neighbouring bins, in standard deviations.
 _TOGETHER = 2.33
@@ -97,10 +103,12 @@ def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
     return bool(passed), total / free
 
 
-def _criterion(family: Family, n: int, noise: SlowNoise) -> np.ndarray:
+def _criterion(family: _AnyFamily, n: int, noise: SlowNoise) -> np.ndarray:
     """Akaike's criterion of second order, of each curve of a family."""
     free = n / noise.factor
     terms = np.array(family.sizes)
+    if _knots_found(family):
+        terms = terms + np.array(family.labels)
     left = free - terms - 1
     penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
     # With hardly any points there is still the simplest curve.
@@ -108,24 +116,35 @@ def _criterion(family: Family, n: int, noise: SlowNoise) -> np.ndarray:
     return family.chi_squares + penalty
 
 
-def _families(points: Points, options: FitOptions) -> list[Family]:
-    families = []
+def _knots_found(family: _AnyFamily) -> bool:
+    """Tell whether the places of the knots come from the data."""
+    return family.method == "spline" and len(family.labels) > 1
+
+
+def _families(points: Points, options: FitOptions) -> list[_AnyFamily]:
+    families: list[_AnyFamily] = []
     x = points.x
     room = max(x.size // 5 - 1, 1)
+    most = min(options.max_knots, room)
     # A constant cannot join its neighbour but at one level.
     least = 0 if points.anchor is None else 1
+    automatic = options.method == "auto" and options.degree is None
+    # A curve that has to meet its neighbour, or has hardly any points, is no smoothing spline.
+    may_be_smooth = points.anchor is None and x.size >= _LEAST_FOR_SPLINE
     if options.method in ("auto", "legendre"):
         if options.degree is not None:
             degrees = [max(min(options.degree, x.size - 2), least)]
         else:
             degrees = list(range(least, max(min(options.max_degree, room), least) + 1))
         families.append(legendre_family(points, degrees))
-    if options.method == "spline" or (options.method == "auto" and options.degree is None):
+    if options.method == "spline" or automatic or not (families or may_be_smooth):
         if options.knots is not None:
             inside = [knot for knot in options.knots if x[0] < knot < x[-1]]
             families.append(spline_family(points, 0, inside))
         elif x.size >= _LEAST_FOR_SPLINE or not families:
-            families.append(spline_family(points, min(options.max_knots, room)))
+            families.append(spline_family(points, most))
+    if may_be_smooth and (options.method == "smooth" or (automatic and options.knots is None)):
+        families.append(smooth_family(points, most + 4))
     return families
 
 
@@ -190,8 +209,9 @@ def fit_section(
         "low": low,
         "high": high,
         "method": family.method,
-        "degree": 3 if family.method == "spline" else label,
-        "knots": sorted(family.knots[:label]) if family.method == "spline" else [],
+        "degree": label if family.method == "legendre" else 3,
+        "knots": sorted(family.knots[:label] if family.method == "spline" else family.knots),
+        "freedom": family.sizes[member],
         "coefficients": family.coefficients(member),
         "rms": float(np.sqrt(np.mean(residual**2))),
         "n_points": int(keep.sum()),
@@ -207,11 +227,16 @@ def fit_section(
 
 
 def _choose(criteria: list[np.ndarray], passed: list[bool]) -> int:
-    """Take the Legendre series if it passes, else what does, else what the criterion says."""
-    for number, good in enumerate(passed):
-        if good:
-            return number
-    return int(np.argmin([values.min() for values in criteria]))
+    """Take the Legendre series, which comes first, if it is good enough, else what the test says.
+
+    Where no curve passes the test the criterion decides alone.
+    """
+    least = np.array([values.min() for values in criteria])
+    if passed[0] and least[0] < least.min() - 2 * np.log(_LEVEL):
+        return 0
+    if any(passed):
+        least = np.where(passed, least, np.inf)
+    return int(np.argmin(least))
 
 
 def _misfit(residual: np.ndarray, sigma: np.ndarray, correlation: float) -> float:
@@ -223,13 +248,13 @@ def _misfit(residual: np.ndarray, sigma: np.ndarray, correlation: float) -> floa
     return float(np.sqrt(max(np.average(means**2 - noise, weights=1 / noise), 0.0)))
 
 
-def _places_found(family: Family, member: int) -> float:
+def _places_found(family: _AnyFamily, member: int) -> float:
     """Factor on the variance for places of knots that come from the data.
 
     Over all points the variance sums up to the number of parameters; the place of a knot is
     one more.
     """
-    if family.method == "legendre" or len(family.labels) == 1:
+    if not _knots_found(family):
         return 1.0
     terms = family.sizes[member]
     return (terms + family.labels[member]) / terms
@@ -238,7 +263,7 @@ def _places_found(family: Family, member: int) -> float:
 def _band(
     grid: np.ndarray,
     curve: np.ndarray,
-    families: list[Family],
+    families: list[_AnyFamily],
     criteria: list[np.ndarray],
     chosen: tuple[int, int],
     inflation: float,

@@ -104,16 +104,28 @@ def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
 
 
 def _criterion(family: _AnyFamily, n: int, noise: SlowNoise) -> np.ndarray:
-    """Akaike's criterion of second order, of each curve of a family."""
-    free = n / noise.factor
+    """Akaike's criterion of second order, of each curve of a family.
+
+    The places of knots that were looked for are parameters too.  They count where a spline is
+    compared with other curves, and not where it is with splines of more knots: there they
+    would cost bends that are real.
+    """
     terms = np.array(family.sizes)
+    found = family.chi_squares + _penalty(terms, n / noise.factor)
     if _knots_found(family):
-        terms = terms + np.array(family.labels)
+        best = int(np.argmin(found))
+        with_places = terms[best] + np.array([0, family.labels[best]])
+        cost = _penalty(with_places, n / noise.factor)
+        found = found + (cost[1] - cost[0])
+    return found
+
+
+def _penalty(terms: np.ndarray, free: float) -> np.ndarray:
     left = free - terms - 1
     penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
     # With hardly any points there is still the simplest curve.
     penalty[0] = min(penalty[0], 20 * terms[0] * free)
-    return family.chi_squares + penalty
+    return penalty
 
 
 def _knots_found(family: _AnyFamily) -> bool:

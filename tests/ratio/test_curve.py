@@ -378,6 +378,27 @@ def test_rejection_can_be_set():
     assert fit_curve(*arrays, FitOptions(sigma=2)).outlier.sum() > 20
 
 
+@pytest.mark.parametrize("height", [0.1, 0.3])
+@pytest.mark.parametrize("name", ["bd60d1753 1", "1743045 1", "bd60d1753 2"])
+def test_a_zero_order_at_the_end_is_left_out(name, height):
+    """A zero order on the last ten pixels is left out, and the curve stays within 1.2 per cent."""
+    for seed in range(5):
+        ratio = report_curves.draw(name, seed, zero_orders=0, lines=False, known_masked=True)
+        last = np.flatnonzero(ratio.mask == 0)[-1]
+        for back in (0, 5):
+            distance = np.arange(ratio.ratio.size) - (last - back)
+            light = height * np.exp(-0.5 * (distance / 5.0) ** 2)
+            curve = fit_curve(
+                ratio.wavelength, ratio.ratio + ratio.truth * light, ratio.error, ratio.mask,
+                options_of(name),
+            )  # fmt: skip
+            strong = (ratio.mask == 0) & (light * ratio.truth > 5 * ratio.noise)
+            assert strong.sum() >= 4
+            assert curve.outlier[strong].all()
+            off = np.abs(curve.curve / ratio.truth - 1)[last - 40 : last + 1]
+            assert np.nanmax(off) < 0.012
+
+
 def test_a_steep_edge_is_no_outlier():
     """A curve that turns within 80 points, as that of G191 B2B near 0.84 um, is followed."""
     ratio, curve = drawn("g191b2b 2", 1, zero_orders=0, lines=False, known_masked=True)

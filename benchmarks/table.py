@@ -34,6 +34,11 @@ _FLOOR = (
     "with datamodels.open(sys.argv[1]) as model:\n"
     "    model.save(sys.argv[2])\n"
 )
+# What the first data model of a process brings with it, by itself and with the fast parser.
+_EXTENSIONS = "import jwst.stpipe, asdf; asdf.get_config().extensions"
+_OUR_EXTENSIONS = (
+    "import jwst.stpipe; from soss_photcal_steps import _jwst; _jwst.load_asdf_extensions()"
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,8 @@ def measure_start(folder: Path, photom: Path, repeats: int) -> Iterator[Measured
     python = sys.executable
     commands: dict[str, Callable[[Path], Sequence[str]]] = {
         "import jwst.stpipe": lambda out: [python, "-c", "import jwst.stpipe"],
+        "the same, and asdf loads its extensions": lambda out: [python, "-c", _EXTENSIONS],
+        "the same, as the steps have them loaded": lambda out: [python, "-c", _OUR_EXTENSIONS],
         "open and save an x1dints with stdatamodels": lambda out: [
             python, "-c", _FLOOR, paths[0], str(out / "copy.fits")
         ],

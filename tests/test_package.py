@@ -60,3 +60,25 @@ def test_schemas_are_registered():
 def test_version():
     """The version in the package is the one that is installed."""
     assert importlib.metadata.version("soss_photcal_steps") == soss_photcal_steps.__version__
+
+
+def test_asdf_loads_the_same_extensions_with_either_parser():
+    """With the fast parser asdf finds the extensions and tags that it finds by itself, in order."""
+    code = (
+        "import yaml, asdf; {}"
+        "[print(e.extension_uri, e.class_name, sorted(str(t.tag_uri) for t in e.tags))"
+        " for e in asdf.get_config().extensions]"
+    )
+    fast = (
+        "from soss_photcal_steps import _jwst; before = yaml.safe_load; "
+        "_jwst.load_asdf_extensions(); assert yaml.safe_load is before; "
+        "assert asdf.get_config()._extensions; "
+    )
+    plain, ours = (
+        subprocess.run(
+            [sys.executable, "-c", code.format(first)], capture_output=True, text=True, check=True
+        ).stdout
+        for first in ("", fast)
+    )
+    assert plain == ours
+    assert len(plain.splitlines()) > 40

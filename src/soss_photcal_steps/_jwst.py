@@ -1,4 +1,4 @@
-"""The only door to names that jwst, stpipe, stdatamodels and crds do not promise to keep.
+"""The only door to what jwst, stpipe, stdatamodels, asdf and crds do not promise to keep.
 
 Checked against jwst 3.0.0 (stpipe 1.1.0, stdatamodels 6.0.0) and jwst 1.20.2 (stpipe 0.11.1,
 stdatamodels 4.1.0), both with crds 14.0.3.  When one of
@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import asdf
+import yaml
 from stpipe import config_parser, crds_client
 from stpipe.exceptions import StpipeExitException
 
@@ -25,6 +27,7 @@ __all__ = [
     "crds_context",
     "crds_is_configured",
     "history_entries",
+    "load_asdf_extensions",
     "own_logger_heard",
     "quiet_crds",
     "table_dtype",
@@ -83,6 +86,28 @@ def own_logger_heard(name: str) -> Iterator[None]:
         for handler in handlers:
             logger.removeHandler(handler)
         logger.setLevel(level)
+
+
+def load_asdf_extensions() -> None:
+    """Have asdf load its extensions now, with the YAML parser that is written in C.
+
+    The first data model of a process has asdf load the extensions of all packages, which read
+    their some fifty manifests with ``yaml.safe_load``.  That takes the parser written in Python,
+    and half a second, which is half of what importing jwst takes.  While they are loaded,
+    ``yaml.safe_load`` takes the parser of libyaml, which makes the same of the same text in a
+    tenth of the time.  Where PyYAML has been built without it, or asdf reads its manifests in
+    another way, nothing is gained and nothing lost.
+    """
+    loader = getattr(yaml, "CSafeLoader", None)
+    if loader is None:
+        return
+    slow = yaml.safe_load
+    yaml.safe_load = lambda stream: yaml.load(stream, Loader=loader)
+    try:
+        # The first look at them loads them; later ones cost nothing.
+        _ = asdf.get_config().extensions
+    finally:
+        yaml.safe_load = slow
 
 
 @contextmanager

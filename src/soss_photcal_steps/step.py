@@ -10,7 +10,7 @@ from typing import Any
 from stdatamodels.jwst.datamodels import JwstDataModel
 
 import soss_photcal_steps
-from soss_photcal_steps import provenance
+from soss_photcal_steps import _jwst, provenance
 from soss_photcal_steps.files import Fingerprint, fingerprint
 from soss_photcal_steps.saving import SavingStep
 from soss_photcal_steps.speaking import PACKAGE, SossStepError, SpeakingMixin
@@ -59,6 +59,7 @@ class SossStep(SpeakingMixin, SavingStep):
             What ``process`` returned.
         """
         self._written_history = {}
+        _jwst.load_asdf_extensions()
         try:
             return super().run(*args)
         finally:

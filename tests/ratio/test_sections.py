@@ -4,26 +4,29 @@ import numpy as np
 import pytest
 import report_curves
 from numpy.polynomial import legendre
-from scipy.interpolate import make_lsq_spline
+from scipy.interpolate import BSpline, make_lsq_spline, make_smoothing_spline
 
 from soss_photcal_steps.averages import robust_scale
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.ratio.families import (
     Anchor,
     Points,
-    even_places,
+    family_columns,
     legendre_family,
     spline_family,
 )
 from soss_photcal_steps.ratio.joins import find_order2_joins
+from soss_photcal_steps.ratio.knots import candidate_places, even_places, select_terms
 from soss_photcal_steps.ratio.noise import (
     local_scale,
     usable_errors,
 )
+from soss_photcal_steps.ratio.noise_search import find_noise
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
 from soss_photcal_steps.ratio.sections import bin_test
 from soss_photcal_steps.ratio.slow_noise import WHITE, SlowNoise, whiten
+from soss_photcal_steps.ratio.smooth import smooth_family
 
 
 def points(n=400, anchor=None, seed=0):
@@ -97,6 +100,88 @@ def test_knots_go_to_the_bend():
     family = spline_family(Points(x, y, np.full(800, 1e-3), 1.0, 2.0), 6)
     assert min(abs(np.array(family.knots[:2]) - 1.4)) < 0.08
     assert (np.diff(family.chi_squares) <= 0).all()
+
+
+@pytest.mark.parametrize("anchor", [None, Anchor(1.0, 0.14, 0.01)])
+def test_terms_are_chosen_as_a_fit_with_them_says(anchor):
+    """Chi squares of the choice of knots are those of full fits with the knots that it gives."""
+    given = points(600, anchor)
+    places = candidate_places(given.x, given.sigma)
+    columns = family_columns(given, places, 3)
+    level = given.y - (anchor.value if anchor else 0.0)
+    white, _ = given.whiten(np.column_stack([columns, level]))
+    chosen, chi_squares = select_terms(white, columns.shape[1] - places.size, 6)
+    assert len(chosen) == 6
+    for count in range(7):
+        family = spline_family(given, 0, places[chosen[:count]])
+        assert chi_squares[count] == pytest.approx(family.chi_squares[0], rel=1e-9)
+
+
+@pytest.mark.parametrize("true", [WHITE, SlowNoise(0.9, 12.0)])
+def test_noise_is_found_beside_a_curve(true):
+    """White noise is taken for white, and slow noise of 12 pixels for that of 5 to 30 pixels."""
+    rng = np.random.default_rng(3)
+    place = np.arange(1500)
+    covariance = np.eye(1500) + true.share * np.exp(-np.abs(place[:, None] - place) / true.length)
+    x = np.linspace(1.0, 2.0, 1500)
+    for _ in range(3):
+        y = np.sin(3 * x) + 0.01 * np.linalg.cholesky(covariance) @ rng.normal(size=1500)
+        given = Points(x, y, np.full(1500, 0.005), 1.0, 2.0)
+        noise, width = find_noise(given, 8, 20)
+        if true is WHITE:
+            assert noise is WHITE
+            assert width == pytest.approx(2.0, rel=0.1)
+        else:
+            assert 5.0 <= noise.length <= 30.0
+            # The white part is 0.01 of errors that say 0.005.
+            assert 1.6 < width < 2.3
+
+
+def test_smoothing_spline_is_that_of_scipy():
+    """A curve of 8 parameters' worth is the one that scipy makes with that many knots as points."""
+    given = points(600)
+    family = smooth_family(given, 12)
+    x = np.linspace(1.0, 2.0, 500)
+    member = family.sizes.index(8)
+    # scipy is given the strength, which is found from the sum of squares that it leaves.
+    best = np.inf
+    for strength in np.logspace(-2, 3, 200):
+        other = make_smoothing_spline(given.x, given.y, 1 / given.sigma**2, strength)
+        left = float((((given.y - other(given.x)) / given.sigma) ** 2).sum())
+        if abs(left - family.chi_squares[member]) < best:
+            best, same = abs(left - family.chi_squares[member]), other
+    np.testing.assert_allclose(family.curves(x, [member])[0], same(x), atol=3e-4)
+
+
+def test_smoothing_spline_is_consistent():
+    """Curve, residuals, chi square and coefficients of a smoothing spline agree."""
+    given = points(600)
+    family = smooth_family(given, 12)
+    assert family.sizes == tuple(range(3, 13))
+    assert (np.diff(family.chi_squares) < 0).all()
+    (curve,) = family.curves(given.x, [4])
+    np.testing.assert_allclose(family.residuals(4), (given.y - curve) / given.sigma, atol=1e-8)
+    assert family.chi_squares[4] == pytest.approx((family.residuals(4) ** 2).sum())
+    knots = [*[1.0] * 4, *family.knots, *[2.0] * 4]
+    again = BSpline(knots, family.coefficients(4), 3)
+    np.testing.assert_allclose(again(given.x), curve, atol=1e-9)
+    # Its ends are straight, for whatever bends at an end costs and brings nothing.
+    assert (
+        np.abs(again.derivative(2)([1.0, 2.0])).max()
+        < 0.05 * np.abs(again.derivative(2)(given.x)).max()
+    )
+
+
+def test_smoothing_spline_has_an_honest_variance():
+    """Over many drawings the deviation of a smoothing spline is what its variance says."""
+    ratio = []
+    for seed in range(60):
+        given = points(400, seed=seed)
+        family = smooth_family(given, 9)
+        x = np.linspace(1.02, 1.98, 60)
+        off = family.curves(x, [5])[0] - np.sin(3 * x)
+        ratio.append(off / np.sqrt(family.variances(x, [5], 1.0)[0]))
+    assert 0.85 < np.sqrt(np.mean(np.square(ratio))) < 1.15
 
 
 def test_even_places_follow_the_weight():
@@ -215,7 +300,7 @@ def test_bin_test():
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ({"method": "fourier"}, "auto, legendre, spline, none"),
+        ({"method": "fourier"}, "auto, legendre, spline, smooth, none"),
         ({"sections": "order1"}, "'one', 'order2'"),
         ({"sigma": 0}, "above 0"),
         ({"degree": -1}, "degree"),

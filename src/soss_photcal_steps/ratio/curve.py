@@ -1,7 +1,8 @@
 """The smooth curve through the ratio of one order, with its error.
 
 As in section 7 of the report, a Legendre series of low order is tried first, and a cubic
-spline where that is not good enough; order 2 has two short sections before the main one.
+spline, one of few knots or a smoothing one, where that is not good enough; order 2 has two short
+sections before the main one.
 See `sections` for the choice of the curve and its error, `reject` for the outliers and `joins`
 for the sections of order 2.
 """

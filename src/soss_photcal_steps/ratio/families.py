@@ -16,21 +16,18 @@ from numpy.polynomial import legendre
 from scipy.interpolate import make_lsq_spline
 from scipy.linalg import solve_triangular
 
+from soss_photcal_steps.ratio.knots import candidate_places, select_terms
 from soss_photcal_steps.ratio.slow_noise import WHITE, SlowNoise, whiten
 
 __all__ = [
     "Anchor",
     "Family",
     "Points",
-    "even_places",
+    "family_columns",
     "legendre_family",
     "spline_columns",
     "spline_family",
 ]
-
-# Places that are tried for a knot, and the least number of points between two of them.
-_PLACES = 64
-_LEAST_BETWEEN = 12
 
 
 @dataclass(frozen=True)
@@ -267,6 +264,26 @@ def spline_columns(
     return np.hstack([legendre.legvander(scaled, 3), change**3])
 
 
+def family_columns(points: Points, knots: Sequence[float] | np.ndarray, degree: int) -> np.ndarray:
+    """Give the terms of a family at its points.
+
+    Parameters
+    ----------
+    points : Points
+        The points.
+    knots : sequence of float
+        Inner knots of the splines, um.
+    degree : int
+        Degree of the Legendre series; the knots count where it is 3.
+
+    Returns
+    -------
+    ndarray
+        Shape (n, terms); without the constant, and 0 at the anchor, where there is one.
+    """
+    return _columns(points.low, points.high, knots, degree, points.x, points.anchor)
+
+
 def _scaled_nodes(low: float, high: float, count: int) -> np.ndarray:
     """Chebyshev's nodes between two wavelengths."""
     angle = np.pi * (np.arange(count) + 0.5) / count
@@ -299,7 +316,7 @@ def _solve(
     method: str, points: Points, knots: Sequence[float], degree: int, labels: Sequence[int]
 ) -> Family:
     anchor = points.anchor
-    columns = _columns(points.low, points.high, knots, degree, points.x, anchor)
+    columns = family_columns(points, knots, degree)
     level = points.y - (0.0 if anchor is None else anchor.value)
     white, determinant = points.whiten(np.column_stack([columns, level, np.ones_like(level)]))
     orthogonal, triangle = np.linalg.qr(white[:, :-2])
@@ -371,57 +388,13 @@ def spline_family(points: Points, most: int, knots: Sequence[float] | None = Non
     return _solve("spline", points, found, 3, range(len(found) + 1))
 
 
-def even_places(x: np.ndarray, sigma: np.ndarray, count: int) -> np.ndarray:
-    """Give places that part the points evenly.
-
-    Parameters
-    ----------
-    x, sigma : ndarray
-        Points by rising wavelength, um, and their errors, shape (n,).
-    count : int
-        Number of places.
-
-    Returns
-    -------
-    ndarray
-        Wavelengths, um, with the same sum of 1 / sqrt(sigma) between them; so they are closer
-        where points are many and good.
-    """
-    worth = 1 / np.sqrt(sigma)
-    weight = np.cumsum(worth) - 0.5 * worth
-    wanted = np.linspace(0, float(worth.sum()), count + 2)[1:-1]
-    return np.interp(wanted, weight, x)
-
-
 def _best_knots(points: Points, most: int) -> list[float]:
     """Choose knots one by one from places that part the points evenly."""
-    x, sigma, anchor = points.x, points.sigma, points.anchor
-    count = min(_PLACES, x.size // _LEAST_BETWEEN - 1)
-    if count < 1 or most < 1:
+    places = candidate_places(points.x, points.sigma)
+    if not places.size or most < 1:
         return []
-    places = even_places(x, sigma, count)
-    columns = _columns(points.low, points.high, places, 3, x, anchor)
-    level = points.y - (0.0 if anchor is None else anchor.value)
+    columns = family_columns(points, places, 3)
+    level = points.y - (0.0 if points.anchor is None else points.anchor.value)
     white, _ = points.whiten(np.column_stack([columns, level]))
-    columns, left = white[:, :-1], white[:, -1]
-    fixed = columns.shape[1] - count
-    orthogonal, _ = np.linalg.qr(columns[:, :fixed])
-    left = left - orthogonal @ (orthogonal.T @ left)
-    change = columns[:, fixed:]
-    full = np.einsum("ij,ij->j", change, change)
-    change = change - orthogonal @ (orthogonal.T @ change)
-    free = np.ones(count, bool)
-    found: list[float] = []
-    while len(found) < most and free.any():
-        norm = np.einsum("ij,ij->j", change, change)
-        free &= norm > 1e-9 * full
-        gain = np.where(free, (change.T @ left) ** 2 / np.where(free, norm, 1), -1.0)
-        best = int(np.argmax(gain))
-        if gain[best] <= 0:
-            break
-        found.append(float(places[best]))
-        free[best] = False
-        term = change[:, best] / np.sqrt(norm[best])
-        left = left - term * (term @ left)
-        change = change - np.outer(term, term @ change)
-    return found
+    chosen, _ = select_terms(white, columns.shape[1] - places.size, most)
+    return [float(places[number]) for number in chosen]

@@ -8,7 +8,7 @@ from soss_photcal_steps.errors import SossInputError
 
 __all__ = ["FitOptions"]
 
-_METHODS = ("auto", "legendre", "spline", "none")
+_METHODS = ("auto", "legendre", "spline", "smooth", "none")
 _SECTIONS = ("one", "order2")
 
 
@@ -18,9 +18,10 @@ class FitOptions:
 
     Attributes
     ----------
-    method : {"auto", "legendre", "spline", "none"}
-        Kind of curve; ``auto`` takes a Legendre series if its residuals pass the test, else a
-        spline.
+    method : {"auto", "legendre", "spline", "smooth", "none"}
+        Kind of curve; ``spline`` has few knots, ``smooth`` is a smoothing spline; ``auto`` takes a
+        Legendre series if its residuals pass the test and no spline is far more likely, else the
+        better spline.
     degree : int or None
         Degree of the Legendre series; found from the data if None.
     knots : tuple of float or None
@@ -31,7 +32,8 @@ class FitOptions:
     max_degree : int
         Highest degree that is tried.
     max_knots : int
-        Most inner knots that are tried.
+        Most inner knots that are tried; a smoothing spline has no more freedom than that many
+        knots give.
     short_degree : int
         Highest degree of the two short sections of order 2; the report takes 1 or 2.
     peak_range, minimum_range : tuple of float

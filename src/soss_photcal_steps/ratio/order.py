@@ -75,8 +75,9 @@ class OrderRatio:
         there is no fit.
     fit_description : dict
         How the fit was made: ``status`` (``fitted`` or ``not fitted``), ``reason``, and per
-        section ``low``, ``high`` (um), ``method`` (``legendre`` or ``spline``), ``degree``,
-        ``knots`` (inner ones, um), ``coefficients`` (of the Legendre series over ``low`` to
+        section ``low``, ``high`` (um), ``method`` (``legendre``, ``spline`` of few knots, or
+        ``smooth`` for a smoothing spline), ``degree``, ``knots`` (inner ones, um), ``freedom``
+        (effective number of parameters), ``coefficients`` (of the Legendre series over ``low`` to
         ``high``, or of the cubic B-splines on the knots with ``low`` and ``high`` four times
         each), ``rms`` (of the residuals), ``n_points``, ``n_rejected``, ``noise`` (scatter over
         quoted error), ``slow_share`` and ``slow_length`` (noise that neighbours share: its variance

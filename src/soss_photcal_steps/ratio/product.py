@@ -348,8 +348,11 @@ def summary_lines(orders: Sequence[OrderRatio]) -> list[str]:
             parts = []
             for one in item.fit_description["sections"]:
                 kind = one["method"]
-                size = f"degree {one['degree']}" if kind == "legendre" else (
-                    f"{len(one['knots'])} inner knots")  # fmt: skip
+                size = f"{len(one['knots'])} inner knots"
+                if kind == "legendre":
+                    size = f"degree {one['degree']}"
+                elif kind == "smooth":
+                    kind, size = "smoothing spline", f"as free as {one['freedom']} parameters"
                 parts.append(f"{kind}, {size}, {one['low']:.3f}-{one['high']:.3f} um")
             text += f"; {'; '.join(parts)}."
         else:

@@ -85,15 +85,15 @@ class SossRatioStep(SossStep):
     min_signal = float(min=0, default=5.0)  # Least ratio of mean flux to its error; below it a point says nothing on a scale of per cents
     fit_sigma = float(min=1, default=4.0)  # Threshold of the fit's rejection of outliers, in units of the noise
     fit_maxiters = integer(min=0, default=10)  # Most rounds of rejection
-    order1_fit = option('auto', 'legendre', 'spline', 'none', default='auto')  # Curve of order 1; auto is a Legendre series, or a spline where that is not good enough (section 7 of the report)
+    order1_fit = option('auto', 'legendre', 'spline', 'smooth', 'none', default='auto')  # Curve of order 1; auto is a Legendre series, or a spline, of few knots or a smoothing one (smooth), where that is not good enough (section 7 of the report)
     order1_degree = integer(min=0, max=30, default=None)  # Degree of the Legendre series of order 1; from the data if None
     order1_knots = float_list(default=None)  # Inner knots of the spline of order 1, um; from the data if None
     order1_joins = float_list(default=None)  # Wavelengths where sections of order 1 join, um; one section if None
-    order2_fit = option('auto', 'legendre', 'spline', 'none', default='auto')  # Curve of order 2, as for order 1
+    order2_fit = option('auto', 'legendre', 'spline', 'smooth', 'none', default='auto')  # Curve of order 2, as for order 1
     order2_degree = integer(min=0, max=30, default=None)  # Degree of the Legendre series of order 2; from the data if None
     order2_knots = float_list(default=None)  # Inner knots of the spline of order 2, um; from the data if None
     order2_joins = float_list(default=None)  # Wavelengths where sections of order 2 join, um; peak and minimum near 0.6 um are found in the data if None (section 7)
-    order3_fit = option('auto', 'legendre', 'spline', 'none', default='auto')  # Curve of order 3, as for order 1
+    order3_fit = option('auto', 'legendre', 'spline', 'smooth', 'none', default='auto')  # Curve of order 3, as for order 1
     order3_degree = integer(min=0, max=30, default=None)  # Degree of the Legendre series of order 3; from the data if None
     order3_knots = float_list(default=None)  # Inner knots of the spline of order 3, um; from the data if None
     order3_joins = float_list(default=None)  # Wavelengths where sections of order 3 join, um; one section if None

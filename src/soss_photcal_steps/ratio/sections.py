@@ -1,15 +1,17 @@
 """Fit of one section of a ratio curve: choice of the curve, test of its residuals, error band.
 
 * Noise and outliers come first, see `reject`.
-* Noise that neighbouring points share comes next, see `slow_noise`: of several strengths and
+* Noise that neighbouring points share comes next, see `noise_search`: of several strengths and
   lengths the most likely is taken, each with the curve that goes best with it.
 * Which curve: the smallest second-order Akaike criterion (Hurvich & Tsai 1989) among Legendre
-  series of all degrees and among splines of all numbers of knots, with as many independent
-  points as that noise leaves.  A ratio is no polynomial, so the question
+  series of all degrees, among splines of all numbers of knots, where the place of a knot that was
+  looked for counts as a parameter, and among smoothing splines of all degrees of freedom, with as
+  many independent points as that noise leaves.  A ratio is no polynomial, so the question
   is which curve comes nearest, which is Akaike's, not which degree is the true one, which is
   Schwarz's (BIC).
 * A Legendre series is good enough if the means of its residuals in bins scatter as the noise
-  says, and neighbouring bins do not go together.  Else a spline is taken.
+  says, neighbouring bins do not go together, and no spline is a hundred times as likely.
+  Else the likeliest curve whose residuals pass is taken.
 * The error: the covariance of the fit, with the variance and the correlation of the
   noise, and the differences between the curves that might have been chosen, with their
   Akaike weights (Burnham & Anderson 2002).  Where the chosen curve does not pass the test, as
@@ -31,13 +33,18 @@ from soss_photcal_steps.ratio.families import (
     legendre_family,
     spline_family,
 )
+from soss_photcal_steps.ratio.noise_search import find_noise
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
-from soss_photcal_steps.ratio.slow_noise import CANDIDATES, WHITE, SlowNoise
+from soss_photcal_steps.ratio.slow_noise import SlowNoise
+from soss_photcal_steps.ratio.smooth import SmoothFamily, smooth_family
+
+_AnyFamily = Family | SmoothFamily
 
 __all__ = ["SectionFit", "bin_test", "fit_section"]
 
-# Points per bin of the test, fewest bins, and the probability at which it says no.
+# Points per bin of the test, fewest bins, and the probability at which it says no, which is also
+# how much less likely than another curve a series may be.
 _BIN, _LEAST_BINS, _LEVEL = 40, 5, 0.01
 # The same for the correlation of neighbouring bins, in standard deviations.
 _TOGETHER = 2.33
@@ -45,11 +52,6 @@ _TOGETHER = 2.33
 _LEAST_WEIGHT = 1e-3
 # Fewest points of a spline that nobody asked for.
 _LEAST_FOR_SPLINE = 20
-# Fewest points that tell noise of neighbours from a curve.
-_LEAST_FOR_NOISE = 100
-# What a parameter costs when the noise is chosen: between Akaike's 2, which lets a spline follow
-# slow noise, and Schwarz's log(n) of about 7, which makes noise of some curves.
-_PER_PARAMETER = 4.0
 
 
 @dataclass(frozen=True)
@@ -101,60 +103,60 @@ def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
     return bool(passed), total / free
 
 
-def _criterion(family: Family, n: int, noise: SlowNoise) -> np.ndarray:
-    """Akaike's criterion of second order, of each curve of a family."""
-    free = n / noise.factor
+def _criterion(family: _AnyFamily, n: int, noise: SlowNoise) -> np.ndarray:
+    """Akaike's criterion of second order, of each curve of a family.
+
+    The places of knots that were looked for are parameters too.  They count where a spline is
+    compared with other curves, and not where it is with splines of more knots: there they
+    would cost bends that are real.
+    """
     terms = np.array(family.sizes)
+    found = family.chi_squares + _penalty(terms, n / noise.factor)
+    if _knots_found(family):
+        best = int(np.argmin(found))
+        with_places = terms[best] + np.array([0, family.labels[best]])
+        cost = _penalty(with_places, n / noise.factor)
+        found = found + (cost[1] - cost[0])
+    return found
+
+
+def _penalty(terms: np.ndarray, free: float) -> np.ndarray:
     left = free - terms - 1
     penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
     # With hardly any points there is still the simplest curve.
     penalty[0] = min(penalty[0], 20 * terms[0] * free)
-    return family.chi_squares + penalty
+    return penalty
 
 
-def _find_noise(points: Points, options: FitOptions) -> tuple[SlowNoise, float]:
-    """Find the noise with which a curve explains the points best, and the width of its white part.
-
-    A slow wave may be noise or curve: that is decided by the likelihood of both together, for
-    curves of any number of terms, whatever curve is wanted in the end.
-    """
-    n = points.x.size
-    if n < _LEAST_FOR_NOISE:
-        return WHITE, 1.0
-    free = replace(options, method="auto", degree=None, knots=None)
-    least, best = np.inf, (WHITE, 1.0)
-    for noise in CANDIDATES:
-        for family in _families(replace(points, noise=noise), free):
-            left = n - np.array(family.sizes)
-            widths = np.sqrt(np.maximum(family.chi_squares, 1e-9) / left)
-            likelihood = n * np.log(widths**2 * left / n) + family.log_determinant
-            knots = np.array(family.labels) if family.method == "spline" else 0
-            count = np.array(family.sizes) + knots + (1 if noise is WHITE else 3)
-            total = likelihood + _PER_PARAMETER * count
-            member = int(np.argmin(total))
-            if total[member] < least:
-                least, best = float(total[member]), (noise, float(widths[member]))
-    return best
+def _knots_found(family: _AnyFamily) -> bool:
+    """Tell whether the places of the knots come from the data."""
+    return family.method == "spline" and len(family.labels) > 1
 
 
-def _families(points: Points, options: FitOptions) -> list[Family]:
-    families = []
+def _families(points: Points, options: FitOptions) -> list[_AnyFamily]:
+    families: list[_AnyFamily] = []
     x = points.x
     room = max(x.size // 5 - 1, 1)
+    most = min(options.max_knots, room)
     # A constant cannot join its neighbour but at one level.
     least = 0 if points.anchor is None else 1
+    automatic = options.method == "auto" and options.degree is None
+    # A curve that has to meet its neighbour, or has hardly any points, is no smoothing spline.
+    may_be_smooth = points.anchor is None and x.size >= _LEAST_FOR_SPLINE
     if options.method in ("auto", "legendre"):
         if options.degree is not None:
             degrees = [max(min(options.degree, x.size - 2), least)]
         else:
             degrees = list(range(least, max(min(options.max_degree, room), least) + 1))
         families.append(legendre_family(points, degrees))
-    if options.method == "spline" or (options.method == "auto" and options.degree is None):
+    if options.method == "spline" or automatic or not (families or may_be_smooth):
         if options.knots is not None:
             inside = [knot for knot in options.knots if x[0] < knot < x[-1]]
             families.append(spline_family(points, 0, inside))
         elif x.size >= _LEAST_FOR_SPLINE or not families:
-            families.append(spline_family(points, min(options.max_knots, room)))
+            families.append(spline_family(points, most))
+    if may_be_smooth and (options.method == "smooth" or (automatic and options.knots is None)):
+        families.append(smooth_family(points, most + 4))
     return families
 
 
@@ -195,7 +197,8 @@ def fit_section(
     px, py, ps = x[keep], y[keep], (sigma * noise.scale)[keep]
     low, high = min(float(x[0]), float(grid.min())), max(float(x[-1]), float(grid.max()))
     points = Points(px, py, ps, low, high, anchor, place[keep])
-    slow, width = _find_noise(points, options)
+    room = max(px.size // 5 - 1, 1)
+    slow, width = find_noise(points, min(options.max_degree, room), min(options.max_knots, room))
     families = _families(replace(points, sigma=ps * width, noise=slow), options)
     criteria = [_criterion(family, px.size, slow) for family in families]
     best = [int(np.argmin(values)) for values in criteria]
@@ -218,8 +221,9 @@ def fit_section(
         "low": low,
         "high": high,
         "method": family.method,
-        "degree": 3 if family.method == "spline" else label,
-        "knots": sorted(family.knots[:label]) if family.method == "spline" else [],
+        "degree": label if family.method == "legendre" else 3,
+        "knots": sorted(family.knots[:label] if family.method == "spline" else family.knots),
+        "freedom": family.sizes[member],
         "coefficients": family.coefficients(member),
         "rms": float(np.sqrt(np.mean(residual**2))),
         "n_points": int(keep.sum()),
@@ -235,11 +239,16 @@ def fit_section(
 
 
 def _choose(criteria: list[np.ndarray], passed: list[bool]) -> int:
-    """Take the Legendre series if it passes, else what does, else what the criterion says."""
-    for number, good in enumerate(passed):
-        if good:
-            return number
-    return int(np.argmin([values.min() for values in criteria]))
+    """Take the Legendre series, which comes first, if it is good enough, else what the test says.
+
+    Where no curve passes the test the criterion decides alone.
+    """
+    least = np.array([values.min() for values in criteria])
+    if passed[0] and least[0] < least.min() - 2 * np.log(_LEVEL):
+        return 0
+    if any(passed):
+        least = np.where(passed, least, np.inf)
+    return int(np.argmin(least))
 
 
 def _misfit(residual: np.ndarray, sigma: np.ndarray, correlation: float) -> float:
@@ -251,13 +260,13 @@ def _misfit(residual: np.ndarray, sigma: np.ndarray, correlation: float) -> floa
     return float(np.sqrt(max(np.average(means**2 - noise, weights=1 / noise), 0.0)))
 
 
-def _places_found(family: Family, member: int) -> float:
+def _places_found(family: _AnyFamily, member: int) -> float:
     """Factor on the variance for places of knots that come from the data.
 
     Over all points the variance sums up to the number of parameters; the place of a knot is
     one more.
     """
-    if family.method == "legendre" or len(family.labels) == 1:
+    if not _knots_found(family):
         return 1.0
     terms = family.sizes[member]
     return (terms + family.labels[member]) / terms
@@ -266,7 +275,7 @@ def _places_found(family: Family, member: int) -> float:
 def _band(
     grid: np.ndarray,
     curve: np.ndarray,
-    families: list[Family],
+    families: list[_AnyFamily],
     criteria: list[np.ndarray],
     chosen: tuple[int, int],
     inflation: float,

@@ -203,6 +203,8 @@ def _describe(one: OrderRatio) -> str:
 def _method(section: Mapping[str, Any]) -> str:
     if section["method"] == "spline":
         return f"cubic spline, {len(section['knots'])} inner knots"
+    if section["method"] == "smooth":
+        return f"smoothing spline, as free as {section['freedom']} parameters"
     return f"Legendre, degree {section['degree']}"
 
 

@@ -64,7 +64,7 @@ class FitOptions:
     n_tilts: int = 4
     tilt_sigma: float = 0.012
     combine: str = "auto"
-    margin: float = 20.0
+    margin: float = 40.0
     temperature: float = 5.0
     template: int | None = None
     min_pixels: int = 2000

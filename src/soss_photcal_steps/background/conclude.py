@@ -160,7 +160,7 @@ def conclude(
     chi_square = float((w * t * t).sum() / max(w.sum(), 1))
     variance = max(chi_square, 1.0) * solution.variance / np.maximum(w, 1e-4)
     design = means.basis.design[means.used]
-    prior = (means.basis.mean, means.basis.covariance(solution.factors))
+    prior = means.basis.prior(solution.factors)
     stripes = solution.stripes
     fits = NormalEquations(means.data, variance, design, means.terms, stripes).solve(*prior)
     evidence = np.array([f.log_evidence for f in fits])

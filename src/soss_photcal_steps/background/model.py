@@ -15,7 +15,13 @@ from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import LibraryModes
 from soss_photcal_steps.background.sky import Blocks, Sky
 from soss_photcal_steps.background.templates import TemplateSet
-from soss_photcal_steps.background.wings import WingBasis, WingField, WingPrior, wing_basis
+from soss_photcal_steps.background.wings import (
+    ROUND,
+    WingBasis,
+    WingField,
+    WingPrior,
+    wing_basis,
+)
 
 __all__ = ["BlockMeans", "Solution", "block_means", "solve"]
 
@@ -199,7 +205,6 @@ def solve(
     factors = {} if start is None else start.factors
     known = means.noise + (options.level_floor * level) ** 2
     floor = np.full(len(ZONES) + 1, options.wing_floor)
-    mean = means.basis.mean
     stripes = Stripes(means.column, 0.0 if start is None else start.stripes.variance)
     for turn in range(rounds):
         variance = (known + (floor[means.zone] * wing) ** 2) / np.maximum(robust, 1e-4)
@@ -207,7 +212,7 @@ def solve(
         mixture = None if means.mixed is None else equations.with_terms(means.mixed[None])
         if tune and turn == rounds - 2:
             factors = _tune_prior(equations, mixture, means, level, options.margin, factors)
-        covariance = means.basis.covariance(factors)
+        mean, covariance = means.basis.prior(factors)
         fits = equations.solve(mean, covariance)
         if options.template is None:
             best = int(np.argmax([f.log_evidence for f in fits]))
@@ -244,6 +249,9 @@ def _limits(means: BlockMeans, level: float) -> np.ndarray | None:
 
 
 _TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
+# No point spread function is known to be rounder than this.
+_ROUND_WIDTH = 0.4
+_SPREADS = ((0.0, 0.15), (0.0, 1.0), (1.0, _ROUND_WIDTH), (1.0, 1.0))
 _FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
 
 
@@ -261,22 +269,29 @@ def _tune_prior(
     limits = _limits(means, level)
 
     def evidence(trial: dict[str, float]) -> float:
-        covariance = basis.covariance(trial)
-        values = [f.log_evidence for f in equations.solve(basis.mean, covariance)]
+        mean, covariance = basis.prior(trial)
+        values = [f.log_evidence for f in equations.solve(mean, covariance)]
         if mixture is not None:
-            values.append(mixture.solve(basis.mean, covariance, limits)[0].log_evidence - margin)
+            values.append(mixture.solve(mean, covariance, limits)[0].log_evidence - margin)
         # A wide log-normal hyperprior around the stated widths keeps them from vanishing.
-        penalty = sum(0.5 * (np.log(t / 0.5) / 1.5) ** 2 for t in trial.values())
+        penalty = sum(0.5 * (np.log(trial[name] / 0.5) / 1.5) ** 2 for name in widths)
         top = max(values)
         return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
 
+    widths = tuple(tuned)
+    if "spread" in widths:
+        # Light is spread as by a round point spread function, or not at all, or somehow.
+        trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
+        tuned = max(trials, key=evidence)
     best = evidence(tuned)
     for sweep in range(2):
-        for name in tuned:
+        for name in widths:
             start = tuned[name]
             for factor in _FACTORS:
                 # The second sweep looks at the neighbours only.
                 if factor == start or (sweep and not 0.2 < factor / start < 4):
+                    continue
+                if name == "spread" and tuned[ROUND] and factor < _ROUND_WIDTH:
                     continue
                 score = evidence({**tuned, name: float(factor)})
                 if score > best:

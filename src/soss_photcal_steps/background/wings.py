@@ -18,6 +18,7 @@ from soss_photcal_steps.background.scatter import ZONE_EDGES, round_difference
 from soss_photcal_steps.background.sky import Blocks, Sky
 
 __all__ = [
+    "ROUND",
     "WingBasis",
     "WingField",
     "WingPrior",
@@ -26,6 +27,11 @@ __all__ = [
     "wing_field",
     "wing_image",
 ]
+
+#: Name of the factor that says whether light is spread along the dispersion as well.
+ROUND = "round"
+# What a round point spread function needs in each zone.  In the first the hat functions have it.
+_ROUND_SPREAD = np.array([0.0, 1.0, 1.2, 1.2])
 
 # Distances of the hat functions' nodes, pixels: equal steps in the logarithm.
 NODES = np.array(
@@ -89,24 +95,29 @@ class WingBasis:
     parts: dict[str, np.ndarray]
     names: tuple[str, ...]
 
-    def covariance(self, factors: dict[str, float] | None = None) -> np.ndarray:
-        """Prior covariance with the width of some groups changed.
+    def prior(self, factors: dict[str, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Prior with the width of some groups changed.
 
         Parameters
         ----------
         factors : dict, optional
-            Factor on the width of each group; 1 where it is not named.
+            Factor on the width of each group; 1 where it is not named.  `ROUND` is the share
+            of the spread of a round point spread function that is expected, 0 if not named.
 
         Returns
         -------
-        ndarray
+        mean : ndarray
+            Shape (n_terms,).
+        covariance : ndarray
             Shape (n_terms, n_terms).
         """
         factors = factors or {}
         total = np.zeros((len(self.mean), len(self.mean)))
         for group, part in self.parts.items():
             total += factors.get(group, 1.0) ** 2 * part
-        return total
+        mean = self.mean.copy()
+        mean[np.array(self.names) == "spread"] += factors.get(ROUND, 0.0) * _ROUND_SPREAD
+        return mean, total
 
 
 @dataclass(frozen=True)
@@ -310,8 +321,9 @@ def wing_basis(
             fixed=_near(prior.core / 4), chromatic=part,
         )  # fmt: skip
     # The first zone is poorly sampled, and nobody has measured the last one.
-    loose = np.array([0.3, 0.05, 0.15, 0.6])
-    add(spread, 0.0, "spread", spread=prior.spread**2 * (1 + np.diag(loose**2)))
+    common, loose = np.array([0.0, 1.0, 1.0, 1.0]), np.array([0.7, 0.05, 0.25, 0.5])
+    part = prior.spread**2 * (np.outer(common, common) + np.diag(loose**2))
+    add(spread, 0.0, "spread", spread=part)
     if field.sources is not None:
         wings = blocks.sums(field.sources * weight) / total
         add(wings[None], 0.7, "sources", fixed=np.full((1, 1), prior.sources**2))

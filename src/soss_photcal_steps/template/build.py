@@ -309,7 +309,8 @@ def build_template(
                         scales[k, 0] * (1 - sky.fraction) + scales[k, 1] * sky.fraction
                     )
                 keep = good & ~mask_sources(one.image - skies[k], one.error, good, mask)
-                if round_ >= _FAINT_ROUND:
+                # What the fit leaves of a star's wings is no foreign light.
+                if round_ >= _FAINT_ROUND and one.excluded is None:
                     keep &= ~mask_faint_light(one.image - skies[k], keep)
                 if sky is not None:
                     scales[k] = _scale(one, keep, sky)

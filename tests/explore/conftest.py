@@ -10,7 +10,7 @@ import pytest
 from soss_photcal_steps.explore.load import load_exposure
 from soss_photcal_steps.explore.state import ExplorerState
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
-from soss_photcal_steps.simulate.write import write_library, write_rateints
+from soss_photcal_steps.simulate.write import ExposureHeader, write_library, write_rateints
 
 NAME = "jw01512001001_03102_00001-seg001_nis_rateints.fits"
 
@@ -40,6 +40,19 @@ def store(tmp_path_factory, library, scene):
 def rateints(store):
     """Give the path of the exposure."""
     return store / NAME
+
+
+@pytest.fixture(scope="session")
+def segments(store, library):
+    """Give the paths of two segments of one exposure, of one and two integrations."""
+    scene = simulate(SceneParams(seed=6, nints=3, star="mid", template_index=2), library)
+    paths = []
+    for number, (first, last) in enumerate(((0, 1), (1, 3)), 1):
+        path = store / f"jw01512002001_03102_00001-seg00{number}_nis_rateints.fits"
+        header = ExposureHeader(observation=2)
+        write_rateints(scene, path, header, first=first, last=last, segment=(number, 2))
+        paths.append(str(path))
+    return paths
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,10 @@ from astropy.io import fits
 
 from soss_photcal_steps.contamination.table import read_table
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.explore.load import load_exposure
 from soss_photcal_steps.explore.save import parameters, save
 from soss_photcal_steps.explore.setting import Region
+from soss_photcal_steps.explore.state import ExplorerState
 
 STRUN = Path(sys.executable).with_name("strun")
 
@@ -58,10 +60,36 @@ def test_strun_repeats_what_was_saved(state, rateints, references, tmp_path, kin
     assert np.allclose(background, state.background(), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize("kind", ["the fit", "by hand"])
+def test_strun_repeats_the_scales_of_all_segments(store, segments, references, tmp_path, kind):
+    """Each line that is shown gives its segment the scales and background of the page."""
+    state = ExplorerState(load_exposure(segments, override_bkg=references["override_bkg"]))
+    if kind == "by hand":
+        state.set_scales(1.0834567891234, 0.912345678)
+    saved = save(state, tmp_path, references)
+    lines = saved.command.splitlines()
+    assert [line.split()[-1] for line in lines] == segments
+    for line, path in zip(lines, segments, strict=True):
+        done = subprocess.run(
+            [STRUN, *line.split()[1:], f"--output_dir={tmp_path}"],
+            capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with fits.open(tmp_path / Path(path).name.replace("rateints", "bsubints")) as hdus:
+            assert hdus[0].header["BKGTMPL"] == state.template
+            assert hdus[0].header["BKGSCLL"] == pytest.approx(state.scales[0], rel=1e-6)
+            assert hdus[0].header["BKGSCLR"] == pytest.approx(state.scales[1], rel=1e-6)
+            with fits.open(path) as before:
+                assert len(before["SCI"].data) == len(hdus["SCI"].data)
+                taken = before["SCI"].data - hdus["SCI"].data
+        assert np.nanmedian(np.abs(taken / state.background() - 1)) < 1e-5
+
+
 def test_parameters_say_no_more_than_was_chosen(state):
     """Untouched, the step is to fit; a chosen template is named; scales need their template."""
     assert "template" not in parameters(state)
     assert "scales" not in parameters(state)
+    assert "fit_with" not in parameters(state)
     state.choose(2)
     assert parameters(state)["template"] == 2
     assert "scales" not in parameters(state)

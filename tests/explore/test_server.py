@@ -80,12 +80,12 @@ def test_only_this_machine_is_listened_to(served):
 
 def page_of(files, opener, saver=None):
     """Make a page without a browser."""
-    return ExplorerPage(Document(), files, opener, saver)
+    return ExplorerPage(Document(), [(one,) for one in files], opener, saver)
 
 
 def test_no_ping_meets_a_page_that_is_being_closed(exposure):
     """The server sends no keep-alive pings, on which Bokeh fails while a page is closed."""
-    server = ExplorerServer(["one"], lambda path: ExplorerState(exposure), lambda state: None)
+    server = ExplorerServer([("one",)], lambda path: ExplorerState(exposure), lambda state: None)
     try:
         assert server._server._tornado._ping_job is None
     finally:
@@ -97,7 +97,7 @@ def test_bad_file_is_a_message_and_the_page_stays(exposure):
     state = ExplorerState(exposure)
 
     def opener(path):
-        if path == "good":
+        if path == ("good",):
             return state
         raise SossInputError("<b>bad</b> cannot be read.")
 

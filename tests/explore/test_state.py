@@ -8,9 +8,10 @@ from astropy.io import fits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from soss_photcal_steps import SossTemplateBackgroundStep
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.explore.load import load_exposure
+from soss_photcal_steps.explore.load import group_segments, load_exposure
 from soss_photcal_steps.explore.setting import Region, Setting, excluded_pixels
 from soss_photcal_steps.explore.state import ExplorerState
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
@@ -330,3 +331,28 @@ def test_options_of_the_fit_are_used(exposure):
     state = ExplorerState(exposure, replace(FitOptions(), combine="never", template=2))
     assert not state.combined
     assert state.template == 1
+
+
+def test_segments_are_fitted_together(store, segments):
+    """Two segments give the scales of the step for both, which differ from those of each."""
+    library = str(store / "lib.fits")
+    together = ExplorerState(load_exposure(segments[::-1], override_bkg=library))
+    assert together.exposure.paths == tuple(segments)
+    assert together.exposure.combined.n_integrations == 3
+    models = SossTemplateBackgroundStep.call(segments, override_bkg=library)
+    record = models[0].meta.soss_photcal.soss_template_bkg
+    assert together.scales == pytest.approx(tuple(record.scales), rel=1e-9)
+    for path in segments:
+        alone = ExplorerState(load_exposure(path, override_bkg=library))
+        assert abs(alone.scales[0] / together.scales[0] - 1) > 1e-5
+
+
+def test_files_of_other_exposures_are_not_taken_together(store, segments, rateints):
+    """Segments are found in any order; another exposure, a copy and no FITS stay alone."""
+    other = store / "notes.asdf"
+    other.write_text("nothing")
+    one, two = segments
+    given = [two, str(rateints), str(other), one, one]
+    assert group_segments(given) == [(one, two), (str(rateints),), (str(other),), (one,)]
+    with pytest.raises(SossInputError, match="not segments of one exposure"):
+        load_exposure([one, rateints], override_bkg=str(store / "lib.fits"))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from soss_photcal_steps.template.build import SkyExposure, build_template
-from soss_photcal_steps.template.mask import mask_sources
+from soss_photcal_steps.template.mask import mask_faint_light, mask_sources
 from soss_photcal_steps.template.statistics import library_statistics
 
 ROWS = np.arange(10, 106)
@@ -47,6 +47,23 @@ def test_sources_and_bad_pixels_are_masked():
     assert masked[light > 0.1].all()
     assert masked[30, 40]
     assert masked[light < 1e-6].mean() < 0.03
+
+
+def test_wide_faint_light_is_masked_under_column_noise():
+    """A halo of a fifth of the noise, under 1/f noise as bright, is masked; little sky is."""
+    rng = np.random.default_rng(6)
+    y, x = np.ogrid[:256, :2048]
+    halo = 0.02 * np.exp(-0.5 * (((y - 150) / 25) ** 2 + ((x - 1200) / 120) ** 2))
+    residual = 0.1 * rng.standard_normal((256, 2048)) + 0.03 * rng.standard_normal(2048)
+    keep = np.ones(residual.shape, bool)
+    keep[20:60, 300:500] = False
+    residual[~keep] = np.nan
+    faint = mask_faint_light(residual + halo, keep)
+    assert faint[halo > 0.013].mean() > 0.95
+    assert faint[halo < 0.001].mean() < 0.04
+    assert not faint[~keep].any()
+    assert mask_faint_light(residual, keep).mean() < 0.04
+    assert not mask_faint_light(residual, np.zeros(residual.shape, bool)).any()
 
 
 def test_template_is_the_sky(library):

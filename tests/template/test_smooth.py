@@ -56,6 +56,19 @@ def test_model_is_the_sky_with_noise_and_gaps():
     assert 0.5 < np.sqrt(np.mean(pull[:, 20:600] ** 2)) < 2.0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_beyond_the_break_a_side_stands_alone(seed):
+    """With noise, no part of one side is left in the other beyond the zone of the break."""
+    rng = np.random.default_rng(seed)
+    # Noise that is common to a column, as 1/f noise is, makes the profile uneven.
+    image = sky() + 0.1 * rng.standard_normal(2048) + 0.1 * rng.standard_normal((256, 2048))
+    found = fit_smooth_sky(image, np.full(image.shape, 1e2), nominal_break(ROWS))
+    assert found.edge.found
+    assert (found.fraction[:, :660] == 0).all()
+    assert (found.fraction[:, 810:] == 1).all()
+    assert np.array_equal(found.image[:, 810:], found.sides.right[:, 810:])
+
+
 def test_sky_without_a_break():
     """A sky without an edge is described to 0.1 per cent, and no edge is reported."""
     x = np.arange(2048.0)

@@ -32,7 +32,10 @@ def add_command(commands: Any) -> None:
         "writes a parameter file with which strun repeats what is shown.  The page is served on "
         "this machine only; Ctrl-C ends it.",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="rate or rateints file of SOSS")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE",
+        help="rate or rateints file of SOSS; segments of one exposure are fitted together",
+    )  # fmt: skip
     parser.add_argument(
         "--override_bkg", metavar="LIB", help="library of templates; that of CRDS by default"
     )
@@ -107,7 +110,7 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
 
     from soss_photcal_steps.background.options import FitOptions
     from soss_photcal_steps.background.progress import Progress
-    from soss_photcal_steps.explore.load import load_exposure
+    from soss_photcal_steps.explore.load import group_segments, load_exposure
     from soss_photcal_steps.explore.save import Saved, save
     from soss_photcal_steps.explore.server import ExplorerServer
     from soss_photcal_steps.explore.state import ExplorerState
@@ -120,18 +123,19 @@ def run_command(options: argparse.Namespace) -> tuple[int, str]:
              ("trace_half_width", "source_sigma", "combine")}  # fmt: skip
     settings = FitOptions(**{name: value for name, value in named.items() if value is not None})
 
-    def opener(path: str) -> ExplorerState:
-        with Progress(f"reading {os.path.basename(path)}", 1) as progress:
-            exposure = load_exposure(path, **references, force=options.force, progress=progress)
+    def opener(segments: tuple[str, ...]) -> ExplorerState:
+        with Progress(f"reading {os.path.basename(segments[0])}", 1) as progress:
+            exposure = load_exposure(segments, **references, force=options.force, progress=progress)
         return ExplorerState(exposure, settings, options.half_width)
 
     def saver(state: ExplorerState) -> Saved:
         return save(state, options.output_dir, references, force=options.force)
 
-    server = ExplorerServer(options.files, opener, saver, options.port)
-    if len(options.files) == 1:
+    exposures = group_segments(options.files)
+    server = ExplorerServer(exposures, opener, saver, options.port)
+    if len(exposures) == 1:
         # With nothing else to look at, a bad file ends the command.
-        server.state(options.files[0]).fit  # noqa: B018 (it is made and kept)
+        server.state(exposures[0]).fit  # noqa: B018 (it is made and kept)
     sys.stdout.write(f"Explorer at {server.url}\nCtrl-C ends it.\n")
     sys.stdout.flush()
     if not options.no_browser:

@@ -110,17 +110,21 @@ class Controls:
 
     Parameters
     ----------
-    files : sequence of str
-        Names of the files to choose from.
+    exposures : sequence of tuple of str
+        Exposures to choose from, each a file or its segments.
     """
 
-    def __init__(self, files: Sequence[str]) -> None:
+    def __init__(self, exposures: Sequence[tuple[str, ...]]) -> None:
         self.heading = Div(text="", disable_math=True, sizing_mode="stretch_width", name="heading")
         self.message = Div(text="", disable_math=True, sizing_mode="stretch_width", name="message")
         # Two files of the same name are told apart by their folders.
+        files = [segments[0] for segments in exposures]
         short = [os.path.basename(name) for name in files]
-        names = short if len(set(short)) == len(short) else list(files)
-        options: Any = [(str(number), name) for number, name in enumerate(names)]
+        names = short if len(set(short)) == len(short) else files
+        options: Any = [
+            (str(number), name + (f" and {len(segments) - 1} more" if len(segments) > 1 else ""))
+            for number, (name, segments) in enumerate(zip(names, exposures, strict=True))
+        ]
         self.file = Select(title="File", options=options, value="0", width=_WIDTH, name="file")
         self.template = Select(title="Template, best first", width=_WIDTH, name="template")
         self.sliders: dict[str, Any] = {}

@@ -37,26 +37,26 @@ class ExplorerPage:
     ----------
     document : Document
         The document that is filled.
-    files : sequence of str
-        Files to choose from.
+    exposures : sequence of tuple of str
+        Exposures to choose from, each a file or its segments.
     opener : callable
-        Makes the state of a file, or gives the one that it has made before; SossInputError
-        where the file cannot be used.
+        Makes the state of an exposure, or gives the one that it has made before;
+        SossInputError where a file cannot be used.
     saver : callable
         Writes what was chosen.
     first : int, optional
-        Which file is shown first.
+        Which exposure is shown first.
     """
 
     def __init__(
         self,
         document: Document,
-        files: Sequence[str],
-        opener: Callable[[str], ExplorerState],
+        exposures: Sequence[tuple[str, ...]],
+        opener: Callable[[tuple[str, ...]], ExplorerState],
         saver: Callable[[ExplorerState], Saved],
         first: int = 0,
     ) -> None:
-        self.document, self.files = document, list(files)
+        self.document, self.exposures = document, list(exposures)
         self.opener, self.saver = opener, saver
         self.state: ExplorerState | None = None
         self._number = first
@@ -68,15 +68,15 @@ class ExplorerPage:
     # Building.
 
     def _show_file(self, number: int) -> None:
-        """Open a file; where that fails, say so and keep what there is."""
-        path = self.files[number]
+        """Open an exposure; where that fails, say so and keep what there is."""
+        files = self.exposures[number]
         try:
-            state = self.opener(path)
+            state = self.opener(files)
             failure = ""
         except SossInputError as error:
             failure = str(error)
         except OSError as error:
-            failure = f"{path}: {error.strerror or error}"
+            failure = f"{error.filename or files[0]}: {error.strerror or error}"
         if failure:
             log.error("%s", failure)
             if self.state is None:
@@ -93,7 +93,7 @@ class ExplorerPage:
 
     def _build_empty(self, number: int) -> None:
         """Make a page without an exposure, for the message why there is none."""
-        self.controls = Controls(self.files)
+        self.controls = Controls(self.exposures)
         self.controls.file.value = str(number)
         self.controls.file.on_change("value", self._on_file)
         self.document.clear()
@@ -103,13 +103,14 @@ class ExplorerPage:
     def _build(self, number: int) -> None:
         state = self._known_state
         self.document.clear()
-        self.controls = Controls(self.files)
+        self.controls = Controls(self.exposures)
         self.figures = Figures(state)
         controls, figures = self.controls, self.figures
         controls.file.value = str(number)
         one = state.exposure
+        segments = f" in {len(one.paths)} segments" if len(one.paths) > 1 else ""
         controls.heading.text = (
-            f"<b>{escape(one.name)}</b> &nbsp; {escape(one.title)}, "
+            f"<b>{escape(one.name)}</b>{segments} &nbsp; {escape(one.title)}, "
             f"{one.combined.n_integrations} integrations; templates: {escape(one.source)}; "
             f"traces: {escape(one.trace_source)}, PWCPOS {one.pwcpos:.4f}"
         )
@@ -176,7 +177,7 @@ class ExplorerPage:
     def _on_file(self, _attribute: str, _old: str, new: str) -> None:
         if self._quiet:
             return
-        self._say(f"Reading {self.files[int(new)]} ...")
+        self._say(f"Reading {', '.join(self.exposures[int(new)])} ...")
         self.document.add_next_tick_callback(lambda: self._show_file(int(new)))
 
     def _on_template(self, _attribute: str, _old: str, new: str) -> None:
@@ -298,7 +299,7 @@ class ExplorerPage:
             return
         names = [name for name in (saved.parameters, saved.mask, saved.intervals) if name]
         text = "Saved " + ", ".join(escape(name) for name in names) + ".<br>"
-        text += f"<code>{escape(saved.command)}</code>"
+        text += "<br>".join(f"<code>{escape(line)}</code>" for line in saved.command.splitlines())
         if saved.intervals:
             text += f"<br><code>strun soss_ratio ... --mask_table={escape(saved.intervals)}</code>"
         self._say(text, "done", is_html=True)

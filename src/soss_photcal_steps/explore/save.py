@@ -36,7 +36,7 @@ class Saved:
     intervals : str
         Table of masked wavelengths for ``soss_ratio``, empty if none were chosen.
     command : str
-        What is typed to repeat what was saved.
+        What is typed to repeat what was saved, one line for each segment.
     """
 
     parameters: str
@@ -70,6 +70,9 @@ def parameters(state: ExplorerState) -> dict[str, Any]:
         chosen["scales"] = [float(scale) for scale in state.scales]
     elif state.setting.template is not None:
         chosen["template"] = state.setting.template
+    if len(state.exposure.paths) > 1:
+        # Whichever segment the step is given, it is fitted together with the others.
+        chosen["fit_with"] = list(state.exposure.paths)
     return chosen
 
 
@@ -152,5 +155,5 @@ def save(
         str(paths["parameters"]),
         str(paths["mask"]) if painted is not None else "",
         str(paths["intervals"]) if rows else "",
-        f"strun {paths['parameters']} {state.exposure.path}",
+        "\n".join(f"strun {paths['parameters']} {path}" for path in state.exposure.paths),
     )

@@ -42,10 +42,10 @@ class ExplorerServer:
 
     Parameters
     ----------
-    files : sequence of str
-        Files to choose from.
+    exposures : sequence of tuple of str
+        Exposures to choose from, each a file or its segments.
     opener : callable
-        Makes the state of a file.  States are kept, so that a page that is loaded again shows
+        Makes the state of an exposure.  States are kept, so that a page that is loaded again shows
         what was chosen.
     saver : callable
         Writes what was chosen.
@@ -60,14 +60,14 @@ class ExplorerServer:
 
     def __init__(
         self,
-        files: Sequence[str],
-        opener: Callable[[str], ExplorerState],
+        exposures: Sequence[tuple[str, ...]],
+        opener: Callable[[tuple[str, ...]], ExplorerState],
         saver: Callable[[ExplorerState], Saved],
         port: int = 0,
     ) -> None:
-        self._files, self._saver = list(files), saver
+        self._exposures, self._saver = list(exposures), saver
         self._opener = opener
-        self._states: dict[str, ExplorerState] = {}
+        self._states: dict[tuple[str, ...], ExplorerState] = {}
         self._shown = 0
         secret = secrets.token_urlsafe(32)
         # Bokeh says at each start that it has started, with addresses that need the token.
@@ -102,13 +102,13 @@ class ExplorerServer:
             return server, number
         raise SossInputError(f"Port {port or 'any'} of {_HOST} cannot be used: {reason}.")
 
-    def state(self, path: str) -> ExplorerState:
-        """Give the state of a file.
+    def state(self, exposure: tuple[str, ...]) -> ExplorerState:
+        """Give the state of an exposure.
 
         Parameters
         ----------
-        path : str
-            The file.
+        exposure : tuple of str
+            Its files.
 
         Returns
         -------
@@ -118,16 +118,16 @@ class ExplorerServer:
         Raises
         ------
         SossInputError
-            If the file cannot be used.
+            If a file cannot be used.
         """
-        if path not in self._states:
-            self._states[path] = self._opener(path)
+        if exposure not in self._states:
+            self._states[exposure] = self._opener(exposure)
         # What is opened was asked for last, and is shown again when the page is loaded again.
-        self._shown = self._files.index(path)
-        return self._states[path]
+        self._shown = self._exposures.index(exposure)
+        return self._states[exposure]
 
     def _fill(self, document: Document) -> None:
-        ExplorerPage(document, self._files, self.state, self._saver, self._shown)
+        ExplorerPage(document, self._exposures, self.state, self._saver, self._shown)
 
     def run(self) -> None:
         """Serve until the process is interrupted."""

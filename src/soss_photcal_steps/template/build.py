@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from soss_photcal_steps.background.sky import bad_pixels
-from soss_photcal_steps.template.mask import MaskOptions, mask_sources
+from soss_photcal_steps.template.mask import MaskOptions, mask_faint_light, mask_sources
 from soss_photcal_steps.template.sides import SmoothOptions, fit_sides
 from soss_photcal_steps.template.smooth import (
     Break,
@@ -21,6 +21,8 @@ from soss_photcal_steps.template.smooth import (
 __all__ = ["HALF_STEP", "BuiltTemplate", "SkyExposure", "build_template", "darkest_sky"]
 
 _ROUNDS = 4
+# Faint light is looked for once the sky is known so well.
+_FAINT_ROUND = 2
 # What is left of an exposure must be at least this share of each side.
 _LEAST_SHARE = 0.05
 # Three exposures or more tell outliers: the threshold in units of the error.
@@ -298,7 +300,7 @@ def build_template(
             raise ValueError(f"{one.name or 'an exposure'}: {error}") from error
     scales = np.ones((len(exposures), 2))
     sky: SmoothSky | None = None
-    for _ in range(_ROUNDS):
+    for round_ in range(_ROUNDS):
         keeps, parts = [], []
         for k, (one, good) in enumerate(zip(exposures, valid, strict=True)):
             try:
@@ -307,6 +309,9 @@ def build_template(
                         scales[k, 0] * (1 - sky.fraction) + scales[k, 1] * sky.fraction
                     )
                 keep = good & ~mask_sources(one.image - skies[k], one.error, good, mask)
+                # What the fit leaves of a star's wings is no foreign light.
+                if round_ >= _FAINT_ROUND and one.excluded is None:
+                    keep &= ~mask_faint_light(one.image - skies[k], keep)
                 if sky is not None:
                     scales[k] = _scale(one, keep, sky)
                 elif keep.sum() < _LEAST_SHARE * keep.size:

@@ -3,7 +3,7 @@
 The zodiacal light changes by a few shapes from one place of the sky to another, so that many
 templates have few principal components.  How many stand above the noise is found by
 cross-validation: the sky that one half of the exposures shows is predicted by the components
-of the other half.
+of the other half.  The profile of the break is the same in all.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from soss_photcal_steps.template.build import HALF_STEP, BuiltTemplate
 from soss_photcal_steps.template.sides import NOMINAL_COLUMN, ZONE
+from soss_photcal_steps.template.smooth import break_width, edge_profile
 
 __all__ = ["SharedShapes", "count_components", "share_shapes", "shared_sum"]
 
@@ -24,6 +25,8 @@ LEAST_TEMPLATES = 4
 _UNLIKE = 2.0
 # Pixels of the detector's border, which see no sky.
 _BORDER = 4
+# Blocks in which what the model leaves is compared: rows, columns.
+_BLOCK = (32, 16)
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,15 @@ class SharedShapes:
     noise : tuple of float
         By how much the difference of the two halves of the exposures exceeds the errors of
         the templates, left and right; NaN where no template has halves.
+    misfit : float
+        What the exposures of all templates have in common and the smooth model does not
+        describe, relative, rms; NaN where it is not known.
     """
 
     templates: tuple[BuiltTemplate, ...]
     components: tuple[int, int] | None
     noise: tuple[float, float]
+    misfit: float = np.nan
 
 
 def shared_sum(shapes: np.ndarray, noise: np.ndarray, count: int) -> np.ndarray:
@@ -148,12 +155,46 @@ class _Side:
         sums[np.ix_(use, use)] = shared_sum(self.full[use], error, count)
         new = np.sqrt(sums[np.ix_(use, use)] ** 2 @ error**2)
         # The components themselves are noisy: the halves tell what is left.
-        first, second = (
-            shared_sum(half[use], error, count) @ half[use] for half in (self.first, self.second)
+        one, other = self.first[use], self.second[use]
+        first, second = (shared_sum(half, error, count) @ half for half in (one, other))
+        noise = self._mean_square(0.5 * (first - second), new)
+        # What the components leave out is missed in the other half, beside the noise of both.
+        missed = 0.5 * (
+            self._mean_square(first - other, new) + self._mean_square(second - one, new)
         )
-        new *= max(self._excess(first, second, new), 1.0)
-        factor[use] = np.minimum(new / error, 1.0) * max(self.excess, 1.0)
+        left_out = missed - 2 * noise - 2 * self._mean_square(0.5 * (one - other), new)
+        new *= np.sqrt(noise + max(left_out, 0.0))
+        factor[use] = new / self.error[use]
         return sums, factor
+
+    @staticmethod
+    def _mean_square(difference: np.ndarray, unit: np.ndarray) -> float:
+        return float(np.mean((difference / unit[:, None]) ** 2))
+
+
+def _misfit(templates: Sequence[BuiltTemplate]) -> float:
+    """Tell what the smooth model leaves of all exposures alike, relative, rms.
+
+    Noise differs from template to template, so that the mean product of what two of them leave
+    is free of it.
+    """
+    left = []
+    for one in templates:
+        rows, columns = min(_BLOCK[0], len(one.image)), _BLOCK[1]
+        ny, nx = len(one.image) // rows, one.image.shape[1] // columns
+        cut = np.s_[: ny * rows, : nx * columns]
+        known = np.isfinite(one.mean[cut]) & (one.image[cut] > 0)
+        rest = np.where(known, one.mean[cut] / np.where(known, one.image[cut], 1) - 1, 0)
+        shape = (ny, rows, nx, columns)
+        seen = known.reshape(shape).sum(axis=(1, 3))
+        total = rest.reshape(shape).sum(axis=(1, 3))
+        left.append(np.where(seen > rows * columns // 4, total / np.maximum(seen, 1), np.nan))
+    stack = np.array(left)
+    known = np.isfinite(stack)
+    stack, count = np.where(known, stack, 0), known.sum(axis=0)
+    products = stack.sum(axis=0) ** 2 - (stack**2).sum(axis=0)
+    pairs = (count * (count - 1)).sum()
+    return float(np.sqrt(max(products.sum() / pairs, 0.0))) if pairs else np.nan
 
 
 def _summed(images: Sequence[np.ndarray], levels: np.ndarray, sums: np.ndarray) -> np.ndarray:
@@ -165,8 +206,27 @@ def _summed(images: Sequence[np.ndarray], levels: np.ndarray, sums: np.ndarray) 
     return out
 
 
+def _common_profile(
+    templates: Sequence[BuiltTemplate], left: Sequence[np.ndarray], right: Sequence[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Average the profile of the break, which is the instrument's, between the new sides."""
+    offsets, profiles, weights = np.zeros(0), [], []
+    for one, low, high in zip(templates, left, right, strict=True):
+        if one.edge.found:
+            known = np.isfinite(one.mean)
+            offsets, profile, significance = edge_profile(
+                np.where(known, one.mean, 0), known.astype(float), low, high, one.edge.column
+            )
+            profiles.append(profile)
+            # Where all pixels have the same error, this is the height of the step.
+            weights.append(significance**2)
+    return (offsets, np.average(profiles, axis=0, weights=weights)) if profiles else None
+
+
 def share_shapes(templates: Sequence[BuiltTemplate], *, share: bool = True) -> SharedShapes:
     """Describe templates by their mean and the few components that they share.
+
+    They share the profile of the break too, but not its place, which the pupil wheel moves.
 
     The errors are brought to what the difference of the two halves of the exposures shows,
     also where nothing is shared.
@@ -209,14 +269,26 @@ def share_shapes(templates: Sequence[BuiltTemplate], *, share: bool = True) -> S
         else:
             factor = np.full(len(chosen), max(side.excess, 1.0))
         factors.append(factor)
+    misfit = _misfit(chosen)
+    profile = None
+    if shared:
+        profile = _common_profile(
+            [chosen[k] for k in np.flatnonzero(use)],
+            *([side[k] for k in np.flatnonzero(use)] for side in images),
+        )
     for place, (k, one) in enumerate(zip(known, chosen, strict=True)):
         fraction = one.edge.fraction(one.image.shape[1])
         ratio = factors[0][place] * (1 - fraction) + factors[1][place] * fraction
-        new = replace(one, error=(one.error * ratio).astype(np.float32))
+        error = np.hypot(one.error * ratio, np.nan_to_num(misfit) * one.image)
+        new = replace(one, error=error.astype(np.float32))
         if shared and use[place]:
-            left, right = images[0][place], images[1][place]
+            left, right, edge = images[0][place], images[1][place], one.edge
+            if profile is not None and edge.found:
+                width = break_width(profile[1])
+                edge = replace(edge, offset=profile[0], profile=profile[1], width=width)
+            fraction = edge.fraction(one.image.shape[1])
             image = (left * (1 - fraction) + right * fraction).astype(np.float32)
-            new = replace(new, image=image, left=left, right=right, components=counts)
+            new = replace(new, image=image, left=left, right=right, edge=edge, components=counts)
         done[k] = new
     excess = (sides[0].excess, sides[1].excess)
-    return SharedShapes(tuple(done), counts if shared else None, excess)
+    return SharedShapes(tuple(done), counts if shared else None, excess, misfit)

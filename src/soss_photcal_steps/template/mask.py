@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, maximum
 
 from soss_photcal_steps.averages import robust_scale
 
-__all__ = ["MaskOptions", "mask_sources"]
+__all__ = ["MaskOptions", "mask_faint_light", "mask_sources"]
 
 # Significance of a segment's brightest pixel, and by how much more its mask is grown, pixels.
 _HALOS = ((5.0, 4), (20.0, 8), (100.0, 16), (500.0, 32))
@@ -21,6 +21,11 @@ _KERNEL = (2.5, 1.5)
 _LEAST_PIXELS = 6
 # A pixel this far off alone is bad, in units of the noise.
 _SINGLE = 5.0
+# The second look, at light that is spread widely: smoothing along rows and columns of the array,
+# share of it that must be seen, threshold in units of the scatter of what is too dark, growth.
+_WIDE_KERNEL, _WIDE_SHARE, _WIDE_SIGMA, _WIDE_GROW, _WIDE_LOOKS = (8.0, 24.0), 0.1, 2.5, 4, 2
+# Light only adds to a column, so that its noise is looked for below the middle.
+_COLUMN_QUANTILE = 0.4
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,53 @@ def mask_sources(
     return masked
 
 
+def mask_faint_light(residual: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """Find light that is too faint and too wide for `mask_sources`, such as wings and halos.
+
+    Noise that is common to a column (1/f) is taken off, which leaves little noise in a mean over
+    some hundred pixels.  Light only adds: what is too dark tells how large the noise is, and with
+    it all that the sky does not follow its model in.
+
+    Parameters
+    ----------
+    residual : ndarray, shape (ny, nx)
+        Image less the sky, DN/s.
+    keep : ndarray of bool
+        Pixels that are not masked already.
+
+    Returns
+    -------
+    ndarray of bool
+        Further pixels that are not to be used.
+    """
+    faint = np.zeros(residual.shape, bool)
+    for _ in range(_WIDE_LOOKS):
+        use = keep & ~faint
+        rest = np.where(use, residual - _column_quantile(residual, use), 0.0)
+        share = gaussian_filter(use.astype(np.float32), _WIDE_KERNEL)
+        known = share > _WIDE_SHARE
+        smooth = gaussian_filter(rest, _WIDE_KERNEL) / np.where(known, share, 1)
+        seen = smooth[known & use]
+        if seen.size == 0:
+            break
+        middle = float(np.median(seen))
+        noise = robust_scale(seen[seen < middle] - middle)
+        if not noise > 0:
+            break
+        faint |= _grown(known & (smooth - middle > _WIDE_SIGMA * noise), _WIDE_GROW)
+    return faint & keep
+
+
+def _column_quantile(image: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """Give a quantile of each column; 0 where nothing is used."""
+    ordered = np.sort(np.where(use, image, np.inf), axis=0)
+    count = use.sum(axis=0)
+    place = np.floor(_COLUMN_QUANTILE * np.maximum(count - 1, 0)).astype(int)
+    return np.where(count > 0, ordered[place, np.arange(image.shape[1])], 0.0)
+
+
 def _grown(mask: np.ndarray, radius: int) -> np.ndarray:
     """Dilate by a disc."""
+    if not mask.any():
+        return mask
     return np.asarray(distance_transform_edt(~mask) <= radius)

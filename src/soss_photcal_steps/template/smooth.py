@@ -23,7 +23,14 @@ from soss_photcal_steps.template.sides import (
     fit_sides,
 )
 
-__all__ = ["Break", "SmoothSky", "break_width", "fit_smooth_sky", "nominal_break"]
+__all__ = [
+    "Break",
+    "SmoothSky",
+    "break_width",
+    "edge_profile",
+    "fit_smooth_sky",
+    "nominal_break",
+]
 
 # The tilt of the break, to begin with, columns per row of the strip: that of the published
 # SUBSTRIP96 template and of the frame of WASP-39.
@@ -129,14 +136,32 @@ def break_width(profile: np.ndarray) -> float:
     return 1 / max(float(np.diff(profile).max()), 1e-6)
 
 
-def _profile(
+def edge_profile(
     image: np.ndarray,
     weight: np.ndarray,
     left: np.ndarray,
     right: np.ndarray,
     column: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Average the edge of all rows; give offsets, profile, and the significance of the step."""
+    """Average the edge of all rows.
+
+    Parameters
+    ----------
+    image, weight : ndarray
+        Background, DN/s, and its inverse variance, 0 where a pixel is not used, shape (ny, nx).
+    left, right : ndarray
+        The two sides, each in all pixels.
+    column : ndarray
+        Column of the break in each row, shape (ny,).
+
+    Returns
+    -------
+    offset, profile : ndarray
+        Share of the right-hand side against the distance from `column`, pixels; 0 and 1 at
+        the ends.
+    significance : float
+        Of the step, in units of its error.
+    """
     nx = image.shape[1]
     offset = np.arange(ZONE[0], ZONE[1] + 1, dtype=float)
     distance = np.arange(nx) - column[:, None]
@@ -152,12 +177,12 @@ def _profile(
         norm += np.bincount(k[ok], (share * part)[ok], offset.size)
     step = (offset >= 0).astype(float)
     profile = np.where(norm > 0, total / np.where(norm > 0, norm, 1), step)
-    # The ends of the zone belong to the sides by themselves.
-    ramp = np.clip(np.minimum(offset - offset[0], offset[-1] - offset) / 10, 0, 1)
-    profile = ramp * profile + (1 - ramp) * step
     tail = gaussian_filter1d(profile, _SIGMA_TAIL, mode="nearest")
     far = np.clip((np.abs(offset) - 12) / 10, 0, 1)
     profile = (1 - far) * profile + far * tail
+    # The ends of the zone belong to the sides by themselves, and all that lies beyond.
+    ramp = np.clip(np.minimum(offset - offset[0], offset[-1] - offset) / 10, 0, 1)
+    profile = ramp * profile + (1 - ramp) * step
     return offset, profile, float(np.sqrt(norm.max()))
 
 
@@ -278,7 +303,7 @@ def fit_smooth_sky(
     for round_ in range(rounds):
         sides = fit_sides(image, weight, edge.column, options)
         left, right = sides.left, sides.right
-        offset, profile, significance = _profile(image, weight, left, right, edge.column)
+        offset, profile, significance = edge_profile(image, weight, left, right, edge.column)
         height = float(np.median((right - left)[:, int(NOMINAL_COLUMN) % nx]))
         level = float(np.median(np.abs(left)))
         if significance < _LEAST_SIGNIFICANCE or abs(height) < _LEAST_STEP * level:

@@ -268,6 +268,11 @@ class SossTemplateBuildStep(SossStep):
                 "The halves of the exposures differ by %.1f/%.1f times what pixels tell; the "
                 "errors have that.", *shared.noise,
             )  # fmt: skip
+        if np.isfinite(shared.misfit):
+            log.info(
+                "The smooth model leaves %.3f per cent of what all exposures show; the errors have "
+                "that too.", 100 * shared.misfit,
+            )  # fmt: skip
 
     @staticmethod
     def _describe(statistics: LibraryStatistics, names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from soss_photcal_steps.background.fit import NormalEquations, robust_weights
+from soss_photcal_steps.background.fit import NormalEquations, Stripes, robust_weights
 
 FEW = settings(max_examples=20, deadline=None, derandomize=True)
 
@@ -105,6 +105,60 @@ def test_wing_coefficients_minimise_the_cost():
     away = found - p["mean"]
     cost = (residual**2 / p["variance"]).sum() + away @ prior @ away
     assert fit.cost == pytest.approx(cost, rel=1e-8)
+
+
+def test_stripes_are_a_common_variance_of_the_columns():
+    """With stripes the solution is that of the full covariance, with the evidence of scipy."""
+    p = problem(6)
+    column = np.repeat(np.arange(8), 5)
+    shared = 0.8 * (column[:, None] == column)
+    bounds = np.array([2.0, 0.7])
+    found = NormalEquations(p["data"], p["variance"], p["design"], p["terms"], Stripes(column, 0.8))
+    for k, fit in enumerate(found.solve(p["mean"], p["covariance"])):
+        a = p["terms"][k]
+        c = direct(p, k)[3] + shared
+        y = p["data"] - p["design"] @ p["mean"]
+        inverse = np.linalg.inv(a.T @ np.linalg.solve(c, a))
+        np.testing.assert_allclose(fit.covariance, inverse, rtol=1e-7)
+        np.testing.assert_allclose(fit.amplitudes, inverse @ a.T @ np.linalg.solve(c, y), rtol=1e-8)
+    for k, fit in enumerate(found.solve(p["mean"], p["covariance"], bounds)):
+        a = p["terms"][k]
+        c = direct(p, k)[3] + shared + a @ np.diag(bounds) @ a.T
+        expected = multivariate_normal.logpdf(p["data"], p["design"] @ p["mean"], c)
+        constant = 0.5 * len(p["data"]) * np.log(2 * np.pi)
+        assert fit.log_evidence == pytest.approx(expected + constant, abs=1e-7)
+
+
+def test_stripes_find_their_variance_and_offsets():
+    """Variance and offsets of 60 columns come back, and noise alone has hardly any."""
+    rng = np.random.default_rng(7)
+    column = np.repeat(np.arange(60), 16)
+    variance = rng.uniform(0.5, 2, column.size)
+    offset = rng.normal(0, 1.5, 60)[column]
+    quiet = np.sqrt(variance) * rng.normal(size=column.size)
+    found = Stripes(column).tuned(quiet + offset, variance)
+    assert found.variance == pytest.approx(1.5**2, rel=0.4)
+    left = offset - found.offsets(quiet + offset, variance)
+    # What is left is the error of a mean of 16 blocks.
+    assert left.std() < 1.3 * np.sqrt(1.1 / 16)
+    assert Stripes(column).tuned(quiet, variance).variance < 0.1
+    # One column with a source does not set the scale.
+    spoiled = Stripes(column).tuned(quiet + offset + 50 * (column == 3), variance)
+    assert spoiled.variance < 2 * found.variance
+
+
+def test_other_terms_for_the_same_data():
+    """Equations with other terms equal those that are made anew."""
+    p = problem(8)
+    stripes = Stripes(np.repeat(np.arange(8), 5), 0.3)
+    terms = np.random.default_rng(9).uniform(0.5, 1.5, (1, 40, 4))
+    once = NormalEquations(p["data"], p["variance"], p["design"], p["terms"], stripes)
+    found = once.with_terms(terms).solve(p["mean"], p["covariance"])[0]
+    anew = NormalEquations(p["data"], p["variance"], p["design"], terms, stripes)
+    expected = anew.solve(p["mean"], p["covariance"])[0]
+    np.testing.assert_allclose(found.amplitudes, expected.amplitudes, rtol=1e-9)
+    assert found.log_evidence == pytest.approx(expected.log_evidence)
+    assert once.solve(p["mean"], p["covariance"])[0].amplitudes.shape == (2,)
 
 
 @FEW

@@ -156,9 +156,10 @@ def test_levels_and_covariance_are_the_stated_sums(templates):
     variance = solution.variance / np.maximum(solution.robust, 1e-4)
     variance = variance * max(result.chi_square, 1)
     design = means.basis.design[means.used]
-    prior = (means.basis.mean, means.basis.covariance(solution.factors))
+    prior = means.basis.prior(solution.factors)
     terms = means.terms[2]
-    fit = NormalEquations(means.data, variance, design, terms[None]).solve(*prior)[0]
+    equations = NormalEquations(means.data, variance, design, terms[None], solution.stripes)
+    fit = equations.solve(*prior)[0]
     np.testing.assert_allclose(result.selection.levels, fit.amplitudes - result.unseen)
 
     groups = _parts(means, blocks)

@@ -125,3 +125,17 @@ def test_local_level_follows_steps_not_sources():
     level = smooth_over_blocks(residual, np.ones(residual.shape), blocks)
     np.testing.assert_allclose(level[:, :200], 1.0)
     np.testing.assert_allclose(level[:, 290:], 2.0)
+
+
+def test_lower_quantile_of_the_neighbourhood_passes_a_long_band():
+    """A band through less than half of the blocks does not raise the lower quantile."""
+    blocks = make_blocks(np.arange(128.0), 480, 4, (4000, 4000))
+    residual = np.ones((128, 480))
+    residual[40:80] += 1
+    weight = np.ones(residual.shape)
+    level = smooth_over_blocks(residual, weight, blocks, (9, 3), 0.3)
+    np.testing.assert_allclose(level[32:96], 1.0)
+    # Blocks without weight are not looked at, and alone they have the level 0.
+    weight[:40] = weight[80:] = 0
+    np.testing.assert_allclose(smooth_over_blocks(residual, weight, blocks, (3, 3))[40:80], 2.0)
+    assert not smooth_over_blocks(residual, 0 * weight, blocks).any()

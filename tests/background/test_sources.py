@@ -18,11 +18,12 @@ def sky_and_blocks():
     return sky, make_blocks(rows, 512, 4, (696, 705))
 
 
-def find(residual, weight=None, n_sigma=4.5):
+def find(residual, weight=None, n_sigma=4.5, zone=None):
     """Look for sources in a residual."""
     sky, blocks = sky_and_blocks()
     weight = sky.weight if weight is None else weight
-    return find_sources(sky, weight, residual, sky.variance, blocks, n_sigma)
+    zone = np.zeros(SHAPE, int) if zone is None else zone
+    return find_sources(sky, weight, residual, sky.variance, blocks, zone, n_sigma)
 
 
 def noise(seed=0):
@@ -62,6 +63,26 @@ def test_faint_trace_of_a_field_star_is_masked():
     found = find(residual)
     assert found[61:65, 110:290].mean() > 0.9
     assert found[:40].mean() < 0.02
+
+
+@pytest.mark.parametrize("first", [0, 50, 114])
+def test_trace_as_long_as_the_image_is_masked(first):
+    """A band of 28 rows over all columns, half a sigma per bin, is masked at 9 of 10 places."""
+    residual = noise(5)
+    residual[first : first + 14] += 0.5 * SIGMA
+    found = find(residual)
+    assert found[first + 1 : first + 13].mean() > 0.9
+    away = np.abs(np.arange(128) - first - 7) > 20
+    assert found[away].mean() < 0.05
+
+
+def test_zones_of_larger_scatter_have_their_own_threshold():
+    """Where the model fails by three times the noise, hardly any false sources are found."""
+    zone = np.zeros(SHAPE, int)
+    zone[64:] = 1
+    residual = noise(6) * np.where(zone == 1, 3, 1)
+    assert find(residual, zone=zone)[64:].mean() < 0.02
+    assert find(residual)[64:].mean() > 0.05
 
 
 def test_wrong_template_is_not_a_source():

@@ -6,6 +6,7 @@ import pytest
 from soss_photcal_steps.background.light import TraceLight, reference_wing
 from soss_photcal_steps.background.sky import Sky, make_blocks
 from soss_photcal_steps.background.wings import (
+    ROUND,
     WingPrior,
     far_wing,
     wing_basis,
@@ -73,12 +74,47 @@ def test_sides_have_opposite_signs(model):
 def test_prior_covariance(model):
     """The covariance is positive definite, symmetric, and its parts scale with the factors."""
     basis = model[3]
-    covariance = basis.covariance()
+    mean, covariance = basis.prior()
+    np.testing.assert_array_equal(mean, basis.mean)
     np.testing.assert_allclose(covariance, covariance.T)
     assert np.linalg.eigvalsh(covariance).min() > 0
-    wider = basis.covariance({"side": 3.0})
+    wider = basis.prior({"side": 3.0})[1]
     np.testing.assert_allclose(wider - covariance, 8 * basis.parts["side"], atol=1e-12)
     np.testing.assert_allclose(sum(basis.parts.values()), covariance)
+
+
+def test_round_spread_moves_the_mean_alone(model):
+    """Expecting a round point spread function changes the mean of the spread, and no width."""
+    basis = model[3]
+    mean, covariance = basis.prior({ROUND: 1.0})
+    spread = np.array(basis.names) == "spread"
+    np.testing.assert_array_equal(mean[~spread], basis.mean[~spread])
+    # The hat functions have the nearest zone; farther out the whole spread is expected.
+    assert mean[spread][0] == 0
+    assert (mean[spread][1:] >= 1).all()
+    np.testing.assert_array_equal(covariance, basis.prior()[1])
+
+
+@pytest.mark.parametrize("rows", [np.arange(128) * 2.0, np.r_[:40:2.0, 40:400:8.0]])
+def test_masked_sources_have_wings(model, rows):
+    """Light in masked bins gets the reference wing across the dispersion, on uneven rows too."""
+    blocks = make_blocks(rows, NB, 4, (696, 705))
+    weight = np.full((len(rows), NB), 8.0)
+    sky = Sky(np.zeros(weight.shape), weight, np.ones(weight.shape), rows, model[0].columns, 4)
+    sources = np.zeros(weight.shape)
+    line = 10
+    sources[line, 100:110] = 5.0
+    field = wing_field(sky, list(model[2].lights), None, sources)
+    basis = wing_basis(sky, blocks, field, WingPrior(), weight)
+    names = np.array(basis.names)
+    assert (names == "sources").sum() == 1
+    image = wing_image(field, basis, np.where(names == "sources", 1.0, 0.0), sky)
+    expected = 5.0 * 2 * reference_wing(np.abs(rows - rows[line]))
+    np.testing.assert_allclose(image[:, 105], expected, rtol=1e-6)
+    assert not image[:, 95].any()
+    mean = blocks.sums(image * weight) / blocks.sums(weight)
+    np.testing.assert_allclose(basis.design[:, names == "sources"][:, 0], mean, rtol=1e-6)
+    assert "sources" not in model[3].names
 
 
 def test_unseen_part_of_a_trace_has_terms_of_its_own(model):

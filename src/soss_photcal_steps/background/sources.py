@@ -13,7 +13,7 @@ __all__ = ["find_sources"]
 # Boxes that sources are looked for in: lines of bins and bins; and the blocks, up and along,
 # whose median is the local level.  A trace of a field star is as long as the image is wide, so
 # its level is that of the sky above and below it.
-_WIDE, _TALL = (3, 5), (9, 3)
+_WIDE, _TALL = (3, 5), (11, 1)
 _LONG = (11, 24)
 _LOW = 0.3
 _EDGES = (11, 17)

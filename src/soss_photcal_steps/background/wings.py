@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import fftconvolve
 
 from soss_photcal_steps.background.light import INNER, TraceLight, reference_wing
 from soss_photcal_steps.background.scatter import ZONE_EDGES, round_difference
@@ -199,11 +198,10 @@ def wing_field(
 
 def _source_wings(sky: Sky, sources: np.ndarray) -> np.ndarray:
     """Wings across the dispersion of the light in masked bins."""
-    ny = len(sky.rows)
-    step = float(sky.rows[1] - sky.rows[0])
-    distance = step * np.abs(np.arange(-(ny - 1), ny))
-    wing = step * fftconvolve(sources, reference_wing(distance)[:, None], axes=0)
-    return np.maximum(wing[ny - 1 : 2 * ny - 1], 0.0)
+    # A line of bins stands for the rows up to the middle between it and the next.
+    rows = np.gradient(sky.rows)
+    kernel = reference_wing(np.abs(sky.rows[:, None] - sky.rows)) * rows
+    return np.maximum(kernel @ sources, 0.0)
 
 
 def _hidden_shapes(light: TraceLight) -> list[np.ndarray]:

@@ -107,8 +107,11 @@ class Stripes:
 
         return whiten, float(np.log1p(self.variance * size).sum())
 
-    def offsets(self, residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Most likely offset of each block.
+    def cleaned(self, residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
+        """Take the most likely offsets off.
+
+        The offsets also follow the noise of the blocks, the more the fewer there are in a
+        column; what is left is brought back to the scatter that the noise has.
 
         Parameters
         ----------
@@ -118,11 +121,13 @@ class Stripes:
         Returns
         -------
         ndarray
-            Shape (n_blocks,), DN/s.
+            Residual without what the columns have in common, shape (n_blocks,), DN/s.
         """
         weight = np.bincount(self.column, 1 / variance)
         total = np.bincount(self.column, residual / variance)
-        return (self.variance * total / (1 + self.variance * weight))[self.column]
+        share = (self.variance / (1 + self.variance * weight))[self.column]
+        followed = np.minimum(share / variance, 0.9)
+        return (residual - share * total[self.column]) / np.sqrt(1 - followed)
 
     def tuned(self, residual: np.ndarray, variance: np.ndarray) -> Stripes:
         """Find the variance of the offsets from the residuals, by maximum likelihood.
@@ -141,7 +146,8 @@ class Stripes:
         known = weight > 0
         mean = np.bincount(self.column, residual / variance)[known] / weight[known]
         error = 1 / weight[known]
-        # A column with a source that was missed must not set the scale.
+        # A column with a source that was missed must not set the scale: beyond three standard
+        # deviations, by the median of the squares, nothing counts more.
         top = 9 * np.median(mean**2) / 0.455
         square = np.minimum(mean**2, max(top, 1e-300))
         trial = np.concatenate([[0.0], np.geomspace(0.05, 30, 40) ** 2 * np.median(error)])

@@ -119,7 +119,7 @@ def block_means(
 
 @dataclass(frozen=True)
 class Solution:
-    """Solution of the single templates.
+    """Solution of the single templates, with the weights of the blocks.
 
     Attributes
     ----------
@@ -132,7 +132,8 @@ class Solution:
     wing : ndarray
         Wing in every block, DN/s.
     residual, variance, robust : ndarray
-        Residual of the used blocks, its expected variance, and the robust weight.
+        Residual of the used blocks from the most flexible model, the combination where there is
+        one, less what columns have in common; its expected variance, and the robust weight.
     factors : dict
         Widths of the wing's prior relative to those that are stated in `WingPrior`.
     stripes : Stripes
@@ -228,7 +229,7 @@ def solve(
             model += design @ mixture.coefficients(mean, covariance, 0, mixed)
         residual = means.data - model
         stripes = stripes.tuned(residual, variance)
-        residual = residual - stripes.offsets(residual, variance)
+        residual = stripes.cleaned(residual, variance)
         quiet = wing < 0.1 * level
         if quiet.sum() > 30:
             excess = np.median(residual[quiet] ** 2 / 0.455 - means.noise[quiet])
@@ -249,7 +250,8 @@ def _limits(means: BlockMeans, level: float) -> np.ndarray | None:
 
 
 _TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
-# No point spread function is known to be rounder than this.
+# Least width of the prior where a round point spread function is expected: real ones are not
+# that round.
 _ROUND_WIDTH = 0.4
 _SPREADS = ((0.0, 0.15), (0.0, 1.0), (1.0, _ROUND_WIDTH), (1.0, 1.0))
 _FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])

@@ -8,11 +8,11 @@ probabilities; mostly one of them has nearly all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soss_photcal_steps.background.fit import LinearFit, NormalEquations
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations, Stripes
 from soss_photcal_steps.background.sky import Blocks
 from soss_photcal_steps.background.templates import TemplateSet, shape_modes, tilt_shapes
 
@@ -251,6 +251,7 @@ def jackknife(
     terms: np.ndarray,
     groups: np.ndarray,
     prior: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    stripes: Stripes | None = None,
 ) -> np.ndarray:
     """Covariance of the levels from leaving out one part of the image at a time.
 
@@ -266,6 +267,8 @@ def jackknife(
         Part of the image that each block belongs to.
     prior : tuple
         Mean and covariance of the wing terms, variance of the background amplitudes.
+    stripes : Stripes, optional
+        Noise that the blocks of a column have in common.
 
     Returns
     -------
@@ -278,7 +281,10 @@ def jackknife(
         keep = groups != group
         if keep.sum() < 0.5 * len(data):
             continue
-        equations = NormalEquations(data[keep], variance[keep], design[keep], terms[None, keep])
+        part = None if stripes is None else replace(stripes, column=stripes.column[keep])
+        equations = NormalEquations(
+            data[keep], variance[keep], design[keep], terms[None, keep], part
+        )
         results.append(equations.solve(mean, covariance, bounds)[0].amplitudes[:2])
     if len(results) < 3:
         return np.zeros((2, 2))

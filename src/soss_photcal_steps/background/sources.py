@@ -11,12 +11,17 @@ from soss_photcal_steps.background.sky import ROWS_PER_BIN, Blocks, Sky, smooth_
 __all__ = ["find_sources"]
 
 # Boxes that sources are looked for in: lines of bins and bins; and the blocks, up and along,
-# whose median is the local level.  A trace of a field star is as long as the image is wide, so
-# its level is that of the sky above and below it.
+# that tell the local level.  It is their median for small boxes.  A trace of a field star is as
+# long as the image is wide and covers many rows, so its level is a lower quantile of the blocks
+# above and below it.
 _WIDE, _TALL = (3, 5), (11, 1)
 _LONG = (11, 24)
+# Low enough that a trace through two thirds of the blocks does not raise the level.
 _LOW = 0.3
+# Size of the box that the edges of the level's blocks are smoothed with, lines and bins.
 _EDGES = (11, 17)
+# A zone with fewer values has the scatter of the whole image.
+_ENOUGH = 50
 _KERNELS = (((2, 1), _WIDE), ((5, 2), _WIDE), ((11, 3), _TALL), (_LONG, _TALL))
 
 # Halos: significance over the threshold, and how far the mask is grown, pixels.
@@ -94,10 +99,7 @@ def find_sources(
             seen = np.where(active, weight, 0)
             local = smooth_over_blocks(residual, seen, blocks, reach, quantile)
             if quantile < 0.5:
-                # In noise alone a lower quantile lies that much below the level.
-                number = np.maximum(blocks.sums((seen > 0).astype(float)), 1)
-                noise = np.sqrt(blocks.sums(np.where(seen > 0, variance, 0))) / number
-                local -= ndtri(quantile) * noise[blocks.index]
+                local -= _quantile_of_noise(sky, seen, blocks, reach, quantile)
             # Two boxes smooth the edges of the blocks as a Gaussian does, in less time.
             for _ in range(2):
                 local = uniform_filter(local.astype(np.float32), _EDGES, mode="nearest")
@@ -131,18 +133,32 @@ def find_sources(
     return found
 
 
+def _quantile_of_noise(
+    sky: Sky, weight: np.ndarray, blocks: Blocks, reach: tuple[int, int], quantile: float
+) -> np.ndarray:
+    """Where a quantile over neighbouring blocks lies in noise alone, in every bin."""
+    number = blocks.sums((weight > 0).astype(float))
+    noise = np.sqrt(blocks.sums(np.where(weight > 0, sky.variance, 0))) / np.maximum(number, 1)
+    known = (number > 0).astype(float).reshape(blocks.shape)
+    count = np.maximum(uniform_filter(known, reach, mode="constant") * (reach[0] * reach[1]), 1)
+    # Blom's approximation of the mean of an order statistic of normal values.
+    place = (quantile * (count - 1) + 0.625) / (count + 0.25)
+    return (ndtri(place).ravel() * noise)[blocks.index]
+
+
 def _scatter(significance: np.ndarray, active: np.ndarray, zone: np.ndarray) -> np.ndarray:
     """Scatter of what should be normal values, at least 1, in each zone.
 
     Sources only add light, so the negative values tell it.
     """
-    levels = np.ones(int(zone.max()) + 1, np.float32)
     # Neighbours in a smoothed image say the same.
     sample = (slice(None, None, 2), slice(None, None, 2))
     low = active[sample] & (significance[sample] < 0)
     values, place = significance[sample][low], zone[sample][low]
+    whole = max(-np.median(values) * 1.48, 1.0) if values.size else 1.0
+    levels = np.full(int(zone.max()) + 1, whole, np.float32)
     for k in range(len(levels)):
         here = values[place == k]
-        if here.size > 50:
+        if here.size > _ENOUGH:
             levels[k] = max(-np.median(here) * 1.48, 1.0)
     return levels[zone]

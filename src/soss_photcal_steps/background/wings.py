@@ -29,7 +29,8 @@ __all__ = [
 
 #: Name of the factor that says whether light is spread along the dispersion as well.
 ROUND = "round"
-# What a round point spread function needs in each zone.  In the first the hat functions have it.
+# What a round point spread function needs in each zone.  In the first the hat functions have
+# it; far out the kernel that is multiplied falls a little too fast.
 _ROUND_SPREAD = np.array([0.0, 1.0, 1.2, 1.2])
 
 # Distances of the hat functions' nodes, pixels: equal steps in the logarithm.
@@ -54,8 +55,13 @@ class WingPrior:
         along the columns.
     outside : float
         Brightness of the part of a trace outside the image.
-    sources : float
-        Wings of other sources, relative to those of the star.
+    sources_mean, sources : float
+        Wings of other sources, relative to those of the star: what is expected, since part of
+        their light is outside the mask, and its error.
+    core : float
+        All departures near the core, where the profile has structure.
+    spread : float
+        Light along the dispersion, relative to a round point spread function.
     correlation : float
         Correlation length of the departures, in steps of the nodes.
     """
@@ -67,6 +73,7 @@ class WingPrior:
     side: float = 0.10
     chromatic: float = 0.12
     outside: float = 0.4
+    sources_mean: float = 0.7
     sources: float = 0.5
     core: float = 0.4
     spread: float = 1.0
@@ -324,7 +331,7 @@ def wing_basis(
     add(spread, 0.0, "spread", spread=part)
     if field.sources is not None:
         wings = blocks.sums(field.sources * weight) / total
-        add(wings[None], 0.7, "sources", fixed=np.full((1, 1), prior.sources**2))
+        add(wings[None], prior.sources_mean, "sources", fixed=np.full((1, 1), prior.sources**2))
     if len(outside):
         add(outside, 0.0, "outside", outside=prior.outside**2 * np.eye(len(outside)))
 

@@ -10,6 +10,8 @@ from soss_photcal_steps.background.conclude import SMALLEST_ERROR
 from soss_photcal_steps.background.estimate import FitError, FitOptions, fit_background
 from soss_photcal_steps.background.templates import prepare_templates
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
+from soss_photcal_steps.simulate.field import Field
+from soss_photcal_steps.simulate.scene import make_exposure
 from soss_photcal_steps.trace import SUBSTRIP256_FIRST_ROW, subarray_rows, trace_positions
 
 
@@ -110,6 +112,22 @@ def test_true_template_is_found_with_its_scales(case, templates, seed):
     np.testing.assert_allclose(fit.scales, truth, rtol=6e-3)
     others = np.delete(fit.cost, fit.template)
     assert (others > fit.cost[fit.template]).all()
+
+
+def test_wings_of_a_bright_field_star_are_no_background(templates, libraries):
+    """A trace of 100 DN/s of another star, masked, changes the levels by less than 0.3 per cent."""
+    params = SceneParams(star="faint", seed=1, nints=5)
+    others = Field(np.zeros((0, 3)), ((1, 0.0, 110.0, 100.0),))
+    exposure = make_exposure(params, libraries["SUBSTRIP256"], sources=others)
+    frames = list(exposure.integrations())
+    sci, err = np.array([f.sci for f in frames]), np.array([f.err for f in frames])
+    combined = combine_integrations(sci, np.array([f.dq for f in frames]) & 1 > 0)
+    error = np.sqrt((err**2).mean(axis=0)) * combined.noise_factor
+    traces = {o: trace_positions(o, params.pwcpos) for o in (1, 2, 3)}
+    scene = Case(combined.image, error, np.arange(256.0), traces, exposure.truth)
+    fit = scene.fit(templates)
+    assert fit.template == exposure.truth.template_index
+    assert np.abs(scene.biases(templates, fit)).max() < 0.3
 
 
 def test_template_that_is_asked_for_is_used(case, templates):

@@ -7,6 +7,7 @@ import pytest
 
 from soss_photcal_steps.background.conclude import (
     SMALLEST_ERROR,
+    TRUST,
     FitError,
     _parts,
     conclude,
@@ -18,7 +19,7 @@ from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import jackknife, library_modes
 from soss_photcal_steps.background.sky import bin_sky, make_blocks
 from soss_photcal_steps.background.templates import prepare_templates
-from soss_photcal_steps.background.wings import wing_field, wing_image
+from soss_photcal_steps.background.wings import ROUND, wing_field, wing_image
 from soss_photcal_steps.simulate import make_library
 
 ROWS = np.arange(256.0)
@@ -107,6 +108,38 @@ def test_a_start_keeps_the_widths_and_a_fixed_template_stays(parts):
     assert again.best == 4
 
 
+def test_weights_do_not_silence_what_speaks_against_a_template(parts):
+    """Without the true template half as many blocks lose weight if a combination gives weights."""
+    means = dataclasses.replace(parts[3], terms=parts[3].terms[[0, 1, 3, 4]])
+    fair = solve(means, FitOptions(), None, 4, False)
+    alone = dataclasses.replace(means, mixed=None, mixed_sigma=None)
+    unfair = solve(alone, FitOptions(), None, 4, False)
+    assert (fair.robust < 1).sum() <= 0.5 * (unfair.robust < 1).sum()
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_round_point_spread_function_is_told_from_none(templates, spread):
+    """Light spread along the dispersion or not is found out, with levels to 0.1 per cent."""
+    rng = np.random.default_rng(0)
+    image = templates.fitted(2, LEVELS, 2048) + rng.normal(0, NOISE, (256, 2048))
+    image = image.astype(np.float32)
+    good = np.broadcast_to(np.abs(ROWS - 60)[:, None] > 21, image.shape).copy()
+    sky = bin_sky(image, np.full(image.shape, NOISE), good, ROWS)
+    bright = 200 + 3000 * np.exp(-np.arange(2048) / 500)
+    light = [TraceLight(1, np.full(2048, 60.0), bright, np.ones(2048, bool))]
+    field = wing_field(sky, light, (0.0175, 1.1))
+    blocks = make_blocks(sky.rows, 512, 4, (696, 705))
+    modes = library_modes(templates, blocks, 4, 1.5, 4, 0.012)
+    given = (sky, blocks, sky.weight, templates, field, FitOptions().prior, modes)
+    basis = block_means(*given).basis
+    wing = wing_image(field, basis, basis.prior({ROUND: spread})[0], sky)
+    sky.value[:] += wing.astype(np.float32)
+    solution = solve(block_means(*given), FitOptions(), None, 4, True)
+    assert solution.factors[ROUND] == spread
+    assert solution.best == 2
+    np.testing.assert_allclose(solution.fits[2].amplitudes, LEVELS, rtol=1e-3)
+
+
 def test_conclusion_agrees_with_the_truth(parts):
     """Levels agree with the truth within 4 errors, and both the errors and shares make sense."""
     _, blocks, modes, means, _ = parts
@@ -153,19 +186,23 @@ def test_levels_and_covariance_are_the_stated_sums(templates):
     result = conclude(solution, means, None, blocks, options)
     assert (result.unseen > 0.0005).all()
 
-    variance = solution.variance / np.maximum(solution.robust, 1e-4)
-    variance = variance * max(result.chi_square, 1)
+    weight = solution.robust
+    squares = (weight * solution.residual**2 / solution.variance).sum() / weight.sum()
+    variance = max(squares, 1) * solution.variance / np.maximum(weight, 1e-4)
+    stripes = dataclasses.replace(
+        solution.stripes, variance=max(squares, 1) * solution.stripes.variance
+    )
     design = means.basis.design[means.used]
     prior = means.basis.prior(solution.factors)
     terms = means.terms[2]
-    equations = NormalEquations(means.data, variance, design, terms[None], solution.stripes)
+    equations = NormalEquations(means.data, variance, design, terms[None], stripes)
     fit = equations.solve(*prior)[0]
     np.testing.assert_allclose(result.selection.levels, fit.amplitudes - result.unseen)
 
     groups = _parts(means, blocks)
-    resampled = jackknife(means.data, variance, design, terms, groups, (*prior, None))
+    resampled = jackknife(means.data, variance, design, terms, groups, (*prior, None), stripes)
     assert np.trace(resampled) > 0
-    rest = result.selection.covariance - fit.covariance - resampled
+    rest = result.selection.covariance - TRUST * (fit.covariance + resampled)
     assert rest[0, 1] == pytest.approx(0, abs=1e-6 * np.abs(fit.covariance).max())
     least = (0.8 * result.unseen) ** 2 + (SMALLEST_ERROR * fit.amplitudes) ** 2
     assert (np.diag(rest) > 0.999 * least).all()

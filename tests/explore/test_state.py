@@ -1,6 +1,8 @@
 """The explorer's numbers, without a browser."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -347,6 +349,16 @@ def test_segments_are_fitted_together(store, segments):
         assert abs(alone.scales[0] / together.scales[0] - 1) > 1e-5
 
 
+def test_segments_with_and_without_background_are_apart(segments, tmp_path):
+    """A segment whose header says that its background was subtracted is a group of its own."""
+    one, two = segments
+    done = tmp_path / Path(two).name.replace("rateints", "bsubints")
+    shutil.copy(two, done)
+    fits.setval(done, "S_BKDSUB", value="COMPLETE")
+    assert group_segments([one, str(done)]) == [(one,), (str(done),)]
+    assert group_segments([one, str(done), two]) == [(one, two), (str(done),)]
+
+
 def test_files_of_other_exposures_are_not_taken_together(store, segments, rateints):
     """Segments are found in any order; another exposure, a copy and no FITS stay alone."""
     other = store / "notes.asdf"
@@ -354,5 +366,7 @@ def test_files_of_other_exposures_are_not_taken_together(store, segments, ratein
     one, two = segments
     given = [two, str(rateints), str(other), one, one]
     assert group_segments(given) == [(one, two), (str(rateints),), (str(other),), (one,)]
+    twice = [one, one, two, two]
+    assert group_segments(twice) == [(one, two), (one, two)]
     with pytest.raises(SossInputError, match="not segments of one exposure"):
         load_exposure([one, rateints], override_bkg=str(store / "lib.fits"))

@@ -24,7 +24,7 @@ from soss_photcal_steps.ratio.noise import (
 from soss_photcal_steps.ratio.noise_search import find_noise
 from soss_photcal_steps.ratio.options import FitOptions
 from soss_photcal_steps.ratio.reject import reject_outliers
-from soss_photcal_steps.ratio.sections import bin_test
+from soss_photcal_steps.ratio.sections import bin_test, fit_section
 from soss_photcal_steps.ratio.slow_noise import WHITE, SlowNoise, whiten
 from soss_photcal_steps.ratio.smooth import smooth_family
 
@@ -312,3 +312,25 @@ def test_settings_without_sense(setting, words):
     """A setting that makes no sense is an error that says what would."""
     with pytest.raises(SossInputError, match=words):
         FitOptions(**setting)
+
+
+@pytest.mark.parametrize("method", ["auto", "legendre", "spline", "smooth"])
+@pytest.mark.parametrize("seed", range(6))
+def test_few_independent_points_give_finite_errors(method, seed):
+    """160 points whose noise is shared over 30 pixels give a curve with finite errors above 0."""
+    rng = np.random.default_rng(seed)
+    x, place = np.linspace(1.0, 2.0, 160), np.arange(160)
+    sigma = np.full(160, 0.01)
+    shared = np.exp(-np.abs(np.subtract.outer(place, place)) / 30)
+    noise = sigma * (rng.normal(size=160) + 2.7 * np.linalg.cholesky(shared) @ rng.normal(size=160))
+    fit = fit_section(x, 1 + noise, sigma, place, x, FitOptions(method=method))
+    assert np.isfinite(fit.curve).all()
+    assert np.isfinite(fit.error).all()
+    assert (fit.error > 0).all()
+
+
+@pytest.mark.parametrize("setting", [{"degree": 3}, {"knots": (1.5,)}])
+def test_smoothing_spline_takes_no_degree_and_no_knots(setting):
+    """A setting that a smoothing spline cannot follow is refused with what to take."""
+    with pytest.raises(SossInputError, match="take 'spline' for knots"):
+        FitOptions(method="smooth", **setting)

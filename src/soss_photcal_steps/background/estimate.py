@@ -20,6 +20,11 @@ from soss_photcal_steps.background.wings import far_wing, wing_field, wing_image
 __all__ = ["BackgroundFit", "FitError", "FitOptions", "fit_background"]
 
 
+# Bins of sources whose wings are followed, in units of the noise; those of fainter ones do not
+# matter, and what the wings of the star leave is no source.
+_BRIGHT = 4.0
+
+
 @dataclass(frozen=True)
 class BackgroundFit:
     """Result of a fit.
@@ -52,9 +57,9 @@ class BackgroundFit:
     sky_mask : ndarray of bool
         Bins used, shape (ny, nb).
     chi_square : float
-        Reduced chi square of the blocks.
+        Reduced chi square of the blocks, with the model that is subtracted.
     wing : ndarray
-        Fitted wings of the star, shape (ny, nb), DN/s.
+        Fitted wings of the star and of the sources that are masked, shape (ny, nb), DN/s.
     """
 
     weights: np.ndarray
@@ -172,7 +177,7 @@ def _fit(
         variance = sky.variance + (0.01 * level) ** 2 + doubt**2
         source = find_sources(sky, weight, residual, variance, blocks, zone, options.source_sigma)
         active = np.where(source, 0, weight)
-        others = np.where(source & (residual > 4 * np.sqrt(variance)), residual, 0.0)
+        others = np.where(source & (residual > _BRIGHT * np.sqrt(variance)), residual, 0.0)
         _check_sky(active, templates, options.min_pixels)
         background = templates.fitted(best, amplitudes, image.shape[1])
     raise ValueError("a fit needs at least one iteration")

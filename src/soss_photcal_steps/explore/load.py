@@ -86,15 +86,19 @@ def group_segments(files: Sequence[str]) -> list[tuple[str, ...]]:
     Returns
     -------
     list of tuple of str
-        The segments of each exposure in their order; other files, those that cannot be read,
-        and what is there twice, by themselves.
+        The segments of each exposure in their order, apart by kind of file and by whether a
+        background was subtracted; other files, and those that cannot be read, by themselves.
+        What is there twice begins a group of its own.
     """
     groups: dict[object, dict[int, str]] = {}
     for number, path in enumerate(files):
         key, segment = _exposure_and_segment(path)
-        if key is None or segment in groups.get(key, {}):
-            key = number
-        groups.setdefault(key, {})[segment] = path
+        # What is there twice begins a second group, to which its other segments belong.
+        copy = 0
+        while key is not None and segment in groups.get((key, copy), {}):
+            copy += 1
+        place = number if key is None else (key, copy)
+        groups.setdefault(place, {})[segment] = path
     return [tuple(group[k] for k in sorted(group)) for group in groups.values()]
 
 
@@ -107,7 +111,10 @@ def _exposure_and_segment(path: str) -> tuple[object, int]:
     known = record.program and record.observation and record.exposure and record.exposure[-1]
     if not known or not record.integrations:
         return None, 1
-    key = (record.program, record.observation, record.exposure, record.filter)
+    key = (
+        record.program, record.observation, record.exposure, record.filter,
+        record.level, record.subtracted,
+    )  # fmt: skip
     return key, record.segment
 
 

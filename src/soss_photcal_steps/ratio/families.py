@@ -111,8 +111,6 @@ class Family:
         Degree of each series, or number of inner knots of each spline.
     chi_squares : ndarray
         Sum of the squared residuals over their errors, of each curve.
-    log_determinant : float
-        Logarithm of the determinant of the points' covariance, in units of `sigma`.
     """
 
     method: str
@@ -122,7 +120,6 @@ class Family:
     sizes: tuple[int, ...]
     labels: tuple[int, ...]
     chi_squares: np.ndarray
-    log_determinant: float
     anchor: Anchor | None
     _triangle: np.ndarray
     _amplitudes: np.ndarray
@@ -318,7 +315,7 @@ def _solve(
     anchor = points.anchor
     columns = family_columns(points, knots, degree)
     level = points.y - (0.0 if anchor is None else anchor.value)
-    white, determinant = points.whiten(np.column_stack([columns, level, np.ones_like(level)]))
+    white, _ = points.whiten(np.column_stack([columns, level, np.ones_like(level)]))
     orthogonal, triangle = np.linalg.qr(white[:, :-2])
     target, one = white[:, -2], white[:, -1]
     amplitudes = orthogonal.T @ target
@@ -335,7 +332,6 @@ def _solve(
         sizes,
         tuple(labels),
         np.maximum(left[terms], 0.0),
-        determinant,
         anchor,
         triangle,
         amplitudes,

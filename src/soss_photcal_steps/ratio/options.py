@@ -74,6 +74,11 @@ class FitOptions:
                 f"Sections {self.sections!r} are not known; give 'one', 'order2', or the "
                 "wavelengths in um where sections join."
             )
+        if self.method == "smooth" and (self.degree is not None or self.knots is not None):
+            raise SossInputError(
+                "A smoothing spline has neither a degree nor knots to be given; take 'spline' "
+                "for knots and 'legendre' for a degree."
+            )
         if self.sigma <= 0:
             raise SossInputError(f"The rejection threshold must be above 0, not {self.sigma}.")
         for name in ("degree", "max_degree", "max_knots", "short_degree", "maxiters"):

@@ -112,11 +112,14 @@ def _criterion(family: _AnyFamily, n: int, noise: SlowNoise) -> np.ndarray:
     """
     terms = np.array(family.sizes)
     found = family.chi_squares + _penalty(terms, n / noise.factor)
-    if _knots_found(family):
-        best = int(np.argmin(found))
-        with_places = terms[best] + np.array([0, family.labels[best]])
-        cost = _penalty(with_places, n / noise.factor)
-        found = found + (cost[1] - cost[0])
+    label = family.labels[int(np.argmin(found))] if _knots_found(family) else 0
+    if label:
+        free, simple = n / noise.factor, terms[int(np.argmin(found))]
+        if free - simple - label - 1 > 0:
+            cost = [2 * t * free / (free - t - 1) for t in (simple, simple + label)]
+            return found + (cost[1] - cost[0])
+        # There are too few independent points to look for places of knots.
+        found[np.array(family.labels) > 0] = np.inf
     return found
 
 
@@ -296,4 +299,4 @@ def _band(
         total += weights[members] @ (variances + (others - curve) ** 2)
         mass += float(weights[members].sum())
     floor = own.variances(grid, [chosen[1]], inflation)[0] * _places_found(own, chosen[1])
-    return np.sqrt(np.maximum(total / mass, floor))
+    return np.sqrt(np.maximum(total / mass, floor) if mass > 0 else floor)

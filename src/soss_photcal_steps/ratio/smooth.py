@@ -40,12 +40,10 @@ class SmoothFamily:
         Range of the section, um.
     knots : tuple of float
         Inner knots, the same for all curves, um.
-    sizes, labels : tuple of int
+    sizes : tuple of int
         Effective number of parameters of each curve.
     chi_squares : ndarray
         Sum of the squared residuals over their errors, of each curve.
-    log_determinant : float
-        Logarithm of the determinant of the points' covariance, in units of their errors.
     """
 
     low: float
@@ -53,7 +51,6 @@ class SmoothFamily:
     knots: tuple[float, ...]
     sizes: tuple[int, ...]
     chi_squares: np.ndarray
-    log_determinant: float
     _axes: np.ndarray
     _shrink: np.ndarray
     _parts: np.ndarray
@@ -171,9 +168,7 @@ def smooth_family(points: Points, most: int) -> SmoothFamily:
     low, high = points.low, points.high
     count = max(min(_KNOTS, points.x.size // _POINTS_PER_KNOT), 4)
     knots = np.linspace(low, high, count + 2)[1:-1]
-    white, determinant = points.whiten(
-        np.column_stack([_basis(low, high, knots)(points.x), points.y])
-    )
+    white, _ = points.whiten(np.column_stack([_basis(low, high, knots)(points.x), points.y]))
     design, target = white[:, :-1], white[:, -1]
     normal = design.T @ design
     normal += _LEAST * float(np.trace(normal)) / len(normal) * np.eye(len(normal))
@@ -199,7 +194,6 @@ def smooth_family(points: Points, most: int) -> SmoothFamily:
         tuple(float(knot) for knot in knots),
         tuple(int(size) for size in sizes),
         np.einsum("ij,ij->j", left, left),
-        determinant,
         axes,
         shrink,
         parts,

@@ -218,7 +218,7 @@ def _common_profile(
                 np.where(known, one.mean, 0), known.astype(float), low, high, one.edge.column
             )
             profiles.append(profile)
-            # Where all pixels have the same error, this is the height of the step.
+            # The weight of a profile is the inverse of its variance.
             weights.append(significance**2)
     return (offsets, np.average(profiles, axis=0, weights=weights)) if profiles else None
 

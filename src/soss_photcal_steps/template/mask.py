@@ -103,8 +103,8 @@ def mask_faint_light(residual: np.ndarray, keep: np.ndarray) -> np.ndarray:
     """Find light that is too faint and too wide for `mask_sources`, such as wings and halos.
 
     Noise that is common to a column (1/f) is taken off, which leaves little noise in a mean over
-    some hundred pixels.  Light only adds: what is too dark tells how large the noise is, and with
-    it all that the sky does not follow its model in.
+    some two thousand pixels.  Light only adds: what is too dark tells how large the noise is,
+    and with it all that the sky does not follow its model in.
 
     Parameters
     ----------

@@ -115,7 +115,10 @@ def test_background_in_double_precision(scene, plain):
 
 
 def test_background_in_any_order_of_integrations(scene, plain):
-    """Reversed or shuffled integrations move the levels by less than a tenth of their error."""
+    """Reversed or shuffled integrations move the levels by less than 0.4 of their error.
+
+    Medians of groups are averaged, and the groups are others then.
+    """
     series, library = scene
     for order in (np.arange(6)[::-1], np.random.default_rng(1).permutation(6)):
         turned = dataclasses.replace(
@@ -124,7 +127,9 @@ def test_background_in_any_order_of_integrations(scene, plain):
         _, fit = background(turned, library)
         assert fit.template == plain[1].template
         error = np.sqrt(np.diag(plain[1].covariance)) * plain[1].levels / plain[1].scales
-        assert (np.abs(fit.levels - plain[1].levels) < 0.1 * error).all()
+        moved = np.abs(fit.levels - plain[1].levels)
+        assert (moved < 0.4 * error).all()
+        assert (moved < 5e-4 * plain[1].levels).all()
 
 
 @pytest.fixture(scope="module")

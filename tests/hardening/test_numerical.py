@@ -115,10 +115,8 @@ def test_background_in_double_precision(scene, plain):
 
 
 def test_background_in_any_order_of_integrations(scene, plain):
-    """Reversed or shuffled integrations move the levels by less than 0.4 of their error.
-
-    Medians of groups are averaged, and the groups are others then.
-    """
+    """Reversed or shuffled integrations move the levels by less than 0.4 of their error."""
+    # Medians of groups are averaged, and the groups are others then.
     series, library = scene
     for order in (np.arange(6)[::-1], np.random.default_rng(1).permutation(6)):
         turned = dataclasses.replace(

@@ -66,10 +66,8 @@ def between(wavelength, values, low, high):
 
 
 def test_background_is_that_of_the_frame(calibrated):
-    """The published template is scaled by 0.55 on both sides, with errors below 5 per cent.
-
-    The step at the break, which the wings of the star do not change, asks for 0.60 +- 0.04.
-    """
+    """The published template is scaled by 0.55 on both sides, with errors below 5 per cent."""
+    # The step at the break, which the wings of the star do not change, asks for 0.60 +- 0.04.
     header = fits.getheader(calibrated / f"{NAME}_cal.fits")
     for side in "LR":
         assert header[f"BKGSCL{side}"] == pytest.approx(0.55, abs=0.04)

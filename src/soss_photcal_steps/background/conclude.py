@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soss_photcal_steps.background.fit import LinearFit, NormalEquations
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations, combination_bounds
 from soss_photcal_steps.background.model import BlockMeans, Solution
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import (
@@ -121,7 +121,7 @@ def _combination(
     """Fit the combination of the library; also the variance of its amplitudes' priors."""
     levels = np.abs(single.amplitudes)
     size = np.maximum(levels, 1e-3 * levels.max())[modes.prior_side]
-    bounds = np.concatenate([[np.inf, np.inf], (modes.prior_sigma * size) ** 2])
+    bounds = combination_bounds(modes.prior_sigma, size)
     return equations.with_terms(mixed[None]).solve(*prior, bounds)[0], bounds
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
-__all__ = ["LinearFit", "NormalEquations", "Stripes", "robust_weights"]
+__all__ = ["LinearFit", "NormalEquations", "Stripes", "combination_bounds", "robust_weights"]
 
 
 def robust_weights(
@@ -40,6 +40,24 @@ def robust_weights(
     limit = np.where(t > 0, high, low)
     size = np.maximum(np.abs(t), 1e-12)
     return np.where(size <= limit, 1.0, (limit / size) ** np.where(t > 0, 2.0, 1.0))
+
+
+def combination_bounds(sigma: np.ndarray, level: np.ndarray | float) -> np.ndarray:
+    """Variance of the priors of a combination's amplitudes.
+
+    Parameters
+    ----------
+    sigma : ndarray
+        Prior width of each term after the two levels, relative to the level, shape (n,).
+    level : ndarray or float
+        Level that each is relative to, DN/s.
+
+    Returns
+    -------
+    ndarray
+        Infinite for the two levels, which are free, shape (2 + n,), (DN/s)^2.
+    """
+    return np.concatenate([[np.inf, np.inf], (sigma * level) ** 2])
 
 
 @dataclass(frozen=True)
@@ -77,12 +95,6 @@ class Stripes:
     column: np.ndarray
     variance: float = 0.0
 
-    def _roots(self, variance: np.ndarray) -> np.ndarray:
-        """Inverse standard deviations, one line for each column."""
-        table = np.zeros((int(self.column.max()) + 1, len(self.column)))
-        table[self.column, np.arange(len(self.column))] = 1 / np.sqrt(variance)
-        return table
-
     def whitening(self, variance: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
         """Prepare what makes the blocks' errors independent of each other.
 
@@ -98,7 +110,9 @@ class Stripes:
         log_norm : float
             What the offsets add to the logarithm of the determinant of the covariance.
         """
-        roots = self._roots(variance)
+        # Inverse standard deviations, one line for each column.
+        roots = np.zeros((int(self.column.max()) + 1, len(self.column)))
+        roots[self.column, np.arange(len(self.column))] = 1 / np.sqrt(variance)
         size = (roots**2).sum(axis=1)
         shrink = (1 - 1 / np.sqrt(1 + self.variance * size)) / np.maximum(size, 1e-300)
 

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from soss_photcal_steps.background.fit import LinearFit, NormalEquations, Stripes, robust_weights
+from soss_photcal_steps.background.fit import (
+    LinearFit,
+    NormalEquations,
+    Stripes,
+    combination_bounds,
+    robust_weights,
+)
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import LibraryModes
 from soss_photcal_steps.background.sky import Blocks, Sky
@@ -206,13 +212,14 @@ def solve(
     factors = {} if start is None else start.factors
     known = means.noise + (options.level_floor * level) ** 2
     floor = np.full(len(ZONES) + 1, options.wing_floor)
+    limits = None if means.mixed_sigma is None else combination_bounds(means.mixed_sigma, level)
     stripes = Stripes(means.column, 0.0 if start is None else start.stripes.variance)
     for turn in range(rounds):
         variance = (known + (floor[means.zone] * wing) ** 2) / np.maximum(robust, 1e-4)
         equations = NormalEquations(means.data, variance, design, means.terms, stripes)
         mixture = None if means.mixed is None else equations.with_terms(means.mixed[None])
         if tune and turn == rounds - 2:
-            factors = _tune_prior(equations, mixture, means, level, options.margin, factors)
+            factors = _tune_prior(equations, mixture, means, limits, options.margin, factors)
         mean, covariance = means.basis.prior(factors)
         fits = equations.solve(mean, covariance)
         if options.template is None:
@@ -224,7 +231,7 @@ def solve(
         else:
             # Weights from the most flexible model are fair to all templates; from the best
             # template they would make the blocks count less that speak against it.
-            mixed = mixture.solve(mean, covariance, _limits(means, level))[0].amplitudes
+            mixed = mixture.solve(mean, covariance, limits)[0].amplitudes
             model = means.mixed @ mixed
             model += design @ mixture.coefficients(mean, covariance, 0, mixed)
         residual = means.data - model
@@ -242,13 +249,6 @@ def solve(
     )  # fmt: skip
 
 
-def _limits(means: BlockMeans, level: float) -> np.ndarray | None:
-    """Variance of the priors of a combination's amplitudes."""
-    if means.mixed_sigma is None:
-        return None
-    return np.concatenate([[np.inf, np.inf], (means.mixed_sigma * level) ** 2])
-
-
 _TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
 # Least width of the prior where a round point spread function is expected: real ones are not
 # that round.
@@ -261,14 +261,13 @@ def _tune_prior(
     equations: NormalEquations,
     mixture: NormalEquations | None,
     means: BlockMeans,
-    level: float,
+    limits: np.ndarray | None,
     margin: float,
     factors: dict[str, float],
 ) -> dict[str, float]:
     """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
     basis = means.basis
     tuned = {name: factors.get(name, 1.0) for name in _TUNED if name in basis.parts}
-    limits = _limits(means, level)
 
     def evidence(trial: dict[str, float]) -> float:
         mean, covariance = basis.prior(trial)

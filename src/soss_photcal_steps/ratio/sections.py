@@ -110,25 +110,26 @@ def _criterion(family: _AnyFamily, n: int, noise: SlowNoise) -> np.ndarray:
     compared with other curves, and not where it is with splines of more knots: there they
     would cost bends that are real.
     """
-    terms = np.array(family.sizes)
-    found = family.chi_squares + _penalty(terms, n / noise.factor)
-    label = family.labels[int(np.argmin(found))] if _knots_found(family) else 0
+    terms, free = np.array(family.sizes), n / noise.factor
+    penalty = _penalty(terms, free)
+    # With hardly any points there is still the simplest curve.
+    penalty[0] = min(penalty[0], 20 * terms[0] * free)
+    found = family.chi_squares + penalty
+    best = int(np.argmin(found))
+    label = family.labels[best] if _knots_found(family) else 0
     if label:
-        free, simple = n / noise.factor, terms[int(np.argmin(found))]
-        if free - simple - label - 1 > 0:
-            cost = [2 * t * free / (free - t - 1) for t in (simple, simple + label)]
-            return found + (cost[1] - cost[0])
+        without, with_places = _penalty(terms[best] + np.array([0, label]), free)
+        if np.isfinite(with_places):
+            return found + (with_places - without)
         # There are too few independent points to look for places of knots.
         found[np.array(family.labels) > 0] = np.inf
     return found
 
 
 def _penalty(terms: np.ndarray, free: float) -> np.ndarray:
+    """Cost of a number of terms for a number of independent points."""
     left = free - terms - 1
-    penalty = np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
-    # With hardly any points there is still the simplest curve.
-    penalty[0] = min(penalty[0], 20 * terms[0] * free)
-    return penalty
+    return np.where(left > 0, 2 * terms * free / np.maximum(left, 0.1), np.inf)
 
 
 def _knots_found(family: _AnyFamily) -> bool:
@@ -139,8 +140,6 @@ def _knots_found(family: _AnyFamily) -> bool:
 def _families(points: Points, options: FitOptions) -> list[_AnyFamily]:
     families: list[_AnyFamily] = []
     x = points.x
-    room = max(x.size // 5 - 1, 1)
-    most = min(options.max_knots, room)
     # A constant cannot join its neighbour but at one level.
     least = 0 if points.anchor is None else 1
     automatic = options.method == "auto" and options.degree is None
@@ -150,16 +149,16 @@ def _families(points: Points, options: FitOptions) -> list[_AnyFamily]:
         if options.degree is not None:
             degrees = [max(min(options.degree, x.size - 2), least)]
         else:
-            degrees = list(range(least, max(min(options.max_degree, room), least) + 1))
+            degrees = list(range(least, max(options.max_degree, least) + 1))
         families.append(legendre_family(points, degrees))
     if options.method == "spline" or automatic or not (families or may_be_smooth):
         if options.knots is not None:
             inside = [knot for knot in options.knots if x[0] < knot < x[-1]]
             families.append(spline_family(points, 0, inside))
         elif x.size >= _LEAST_FOR_SPLINE or not families:
-            families.append(spline_family(points, most))
+            families.append(spline_family(points, options.max_knots))
     if may_be_smooth and (options.method == "smooth" or (automatic and options.knots is None)):
-        families.append(smooth_family(points, most + 4))
+        families.append(smooth_family(points, options.max_knots + 4))
     return families
 
 
@@ -200,8 +199,14 @@ def fit_section(
     px, py, ps = x[keep], y[keep], (sigma * noise.scale)[keep]
     low, high = min(float(x[0]), float(grid.min())), max(float(x[-1]), float(grid.max()))
     points = Points(px, py, ps, low, high, anchor, place[keep])
+    # Five points or more for each term.
     room = max(px.size // 5 - 1, 1)
-    slow, width = find_noise(points, min(options.max_degree, room), min(options.max_knots, room))
+    options = replace(
+        options,
+        max_degree=min(options.max_degree, room),
+        max_knots=min(options.max_knots, room),
+    )
+    slow, width = find_noise(points, options.max_degree, options.max_knots)
     families = _families(replace(points, sigma=ps * width, noise=slow), options)
     criteria = [_criterion(family, px.size, slow) for family in families]
     best = [int(np.argmin(values)) for values in criteria]

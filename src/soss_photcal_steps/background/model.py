@@ -280,11 +280,10 @@ def _tune_prior(
         return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
 
     widths = tuple(tuned)
-    if "spread" in widths:
-        # Light is spread as by a round point spread function, or not at all, or somehow.
-        trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
-        tuned = max(trials, key=evidence)
-    best = evidence(tuned)
+    # Light is spread as by a round point spread function, or not at all, or somehow.
+    trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
+    scores = [evidence(trial) for trial in trials]
+    best, tuned = max(scores), trials[int(np.argmax(scores))]
     for sweep in range(2):
         for name in widths:
             start = tuned[name]

@@ -94,16 +94,11 @@ def find_sources(
     ]
     for _ in range(3):
         active = used & ~found
-        signals = {}
-        for reach, quantile in ((_WIDE, 0.5), (_TALL, _LOW)):
-            seen = np.where(active, weight, 0)
-            local = smooth_over_blocks(residual, seen, blocks, reach, quantile)
-            if quantile < 0.5:
-                local -= _quantile_of_noise(sky, seen, blocks, reach, quantile)
-            # Two boxes smooth the edges of the blocks as a Gaussian does, in less time.
-            for _ in range(2):
-                local = uniform_filter(local.astype(np.float32), _EDGES, mode="nearest")
-            signals[reach] = (residual - local) * inverse
+        seen = np.where(active, weight, 0)
+        low = smooth_over_blocks(residual, seen, blocks, _TALL, _LOW)
+        low -= _quantile_of_noise(sky, seen, blocks, _TALL, _LOW)
+        levels = {_WIDE: smooth_over_blocks(residual, seen, blocks, _WIDE), _TALL: low}
+        signals = {reach: (residual - _rounded(level)) * inverse for reach, level in levels.items()}
         fresh = np.zeros_like(found)
         for ((lines, bins), reach), norm in zip(_KERNELS, norms, strict=True):
             total = uniform_filter(signals[reach], (lines, bins), mode="constant")
@@ -131,6 +126,12 @@ def find_sources(
         if not fresh.any():
             break
     return found
+
+
+def _rounded(level: np.ndarray) -> np.ndarray:
+    """Smooth the edges of the blocks: two boxes do it as a Gaussian does, in less time."""
+    once = uniform_filter(level.astype(np.float32), _EDGES, mode="nearest")
+    return uniform_filter(once, _EDGES, mode="nearest")
 
 
 def _quantile_of_noise(

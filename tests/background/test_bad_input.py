@@ -228,6 +228,23 @@ def test_negative_background_is_skipped(scene):
 
 
 @pytest.mark.usefixtures("here")
+def test_background_that_no_pixel_can_count_is_skipped():
+    """A header that adds 1e9 to all pixels gives no background: the data are not touched."""
+    content = Path(NAME).read_bytes()
+    with fits.open(NAME) as hdus:
+        start = hdus["SCI"].fileinfo()["hdrLoc"]
+    end = content.index(b"END".ljust(80), start)
+    card = b"BZERO   = %20s" % b"1000000000."
+    # The last card before END is one that nobody needs.
+    Path(NAME).write_bytes(content[: end - 80] + card.ljust(80) + content[end:])
+    result = run(save_results=True)
+    assert np.nanmin(fits.getdata(NAME)) > 9.9e8
+    assert result.meta.cal_step.bkg_subtract == "SKIPPED"
+    assert "is more than any pixel can count" in fits.getheader(PRODUCT)["BKGWHY"]
+    assert np.array_equal(result.data, fits.getdata(NAME), equal_nan=True)
+
+
+@pytest.mark.usefixtures("here")
 def test_too_little_sky_is_skipped():
     """With all but a few columns flagged the step gives up and says why."""
     with fits.open(NAME, mode="update") as hdus:

@@ -75,3 +75,11 @@ def test_levels_that_make_no_sense_are_refused():
         _check_levels(np.array([1.0, np.nan]), error)
     with pytest.raises(FitError, match="left of the break is not a number"):
         _check_levels(np.array([1.0, 1.0]), np.array([np.inf, 1.0]))
+
+
+def test_level_that_no_pixel_can_count_is_refused():
+    """16 bits in the shortest frame of 2.214 s are 29,600 DN/s: 29,000 pass, 30,000 do not."""
+    error = np.array([1.0, 1.0])
+    _check_levels(np.array([29e3, 29e3]), error)
+    with pytest.raises(FitError, match=r"right of the break, 3e\+04 DN/s, is more than any pixel"):
+        _check_levels(np.array([1.0, 30e3]), error)

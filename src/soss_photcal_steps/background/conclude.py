@@ -26,6 +26,9 @@ SMALLEST_ERROR = 4e-4
 # errors covered the truth in 61 per cent of the cases: wings are never quite what is fitted, and
 # neighbouring columns of blocks share some of their 1/f noise.
 TRUST = 1.6
+# No pixel can count faster than its whole range, 16 bits, within the shortest frame of SOSS
+# (SUBSTRIP96, 2.214 s): a sky above this, DN/s, is a damaged file or another unit.
+LARGEST_LEVEL = 2**16 / 2.214
 
 
 class FitError(ValueError):
@@ -227,4 +230,9 @@ def _check_levels(levels: np.ndarray, errors: np.ndarray) -> None:
             raise FitError(
                 f"the fitted background {name} of the break is negative, "
                 f"{level:.3g} +/- {error:.2g} DN/s"
+            )
+        if level > LARGEST_LEVEL:
+            raise FitError(
+                f"the fitted background {name} of the break, {level:.3g} DN/s, is more than any "
+                f"pixel can count, {LARGEST_LEVEL:.3g} DN/s"
             )

@@ -134,7 +134,8 @@ def _explain_rates(subject, damage, good, hdus, before, after, keys, cards):
     if old.shape != new.shape or before["status"] != after["status"]:
         return None
     raw = _sci(good, hdus[1], old.shape)
-    damaged = _sci(damage.content, hdus[1], old.shape) if damage.same_layout else _find(damage, raw)
+    stored = damage.same_layout and not cards & {"BZERO", "BSCALE", "BITPIX"}
+    damaged = _sci(damage.content, hdus[1], old.shape) if stored else _find(damage, raw)
     if damaged is None:
         return None
     with np.errstate(all="ignore"):

@@ -219,7 +219,7 @@ def solve(
         equations = NormalEquations(means.data, variance, design, means.terms, stripes)
         mixture = None if means.mixed is None else equations.with_terms(means.mixed[None])
         if tune and turn == rounds - 2:
-            factors = _tune_prior(equations, mixture, means, limits, options.margin, factors)
+            factors = _tune_prior(equations, mixture, means, limits, options.margin)
         mean, covariance = means.basis.prior(factors)
         fits = equations.solve(mean, covariance)
         if options.template is None:
@@ -249,12 +249,21 @@ def solve(
     )  # fmt: skip
 
 
-_TUNED = ("shape", "order", "side", "chromatic", "outside", "spread")
+# Widths of the prior, relative to those that `WingPrior` states, that are expected before the
+# data are seen: two real standards differ by no more.  Along the dispersion light is spread as by
+# a round point spread function, or hardly.
+_EXPECTED = {
+    "shape": 0.15, "order": 0.15, "side": 0.15, "chromatic": 0.15, "outside": 0.4, "spread": 0.05,
+}  # fmt: skip
+# How readily wider ones are believed, in the natural logarithm.  What is left of field stars and
+# noise also asks for them, and then wing and background are hard to tell apart.
+_WIDENING = 0.38
 # Least width of the prior where a round point spread function is expected: real ones are not
 # that round.
 _ROUND_WIDTH = 0.4
-_SPREADS = ((0.0, 0.15), (0.0, 1.0), (1.0, _ROUND_WIDTH), (1.0, 1.0))
+_SPREADS = ((0.0, 0.05), (0.0, 0.15), (0.0, 0.4), (0.0, 1.0), (1.0, _ROUND_WIDTH), (1.0, 1.0))
 _FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
+_SWEEPS = 3
 
 
 def _tune_prior(
@@ -263,32 +272,31 @@ def _tune_prior(
     means: BlockMeans,
     limits: np.ndarray | None,
     margin: float,
-    factors: dict[str, float],
 ) -> dict[str, float]:
     """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
     basis = means.basis
-    tuned = {name: factors.get(name, 1.0) for name in _TUNED if name in basis.parts}
+    tuned = {name: width for name, width in _EXPECTED.items() if name in basis.parts}
 
     def evidence(trial: dict[str, float]) -> float:
         mean, covariance = basis.prior(trial)
         values = [f.log_evidence for f in equations.solve(mean, covariance)]
         if mixture is not None:
             values.append(mixture.solve(mean, covariance, limits)[0].log_evidence - margin)
-        # A wide log-normal hyperprior around the stated widths keeps them from vanishing.
-        penalty = sum(0.5 * (np.log(trial[name] / 0.5) / 1.5) ** 2 for name in widths)
+        wider = [np.log(trial[name] / _EXPECTED[name]) for name in widths]
+        penalty = 0.5 * (np.maximum(wider, 0) ** 2).sum() / _WIDENING**2
         top = max(values)
         return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
 
     widths = tuple(tuned)
-    # Light is spread as by a round point spread function, or not at all, or somehow.
     trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
     scores = [evidence(trial) for trial in trials]
     best, tuned = max(scores), trials[int(np.argmax(scores))]
-    for sweep in range(2):
+    for sweep in range(_SWEEPS):
+        before = best
         for name in widths:
             start = tuned[name]
             for factor in _FACTORS:
-                # The second sweep looks at the neighbours only.
+                # Later sweeps look at the neighbours only.
                 if factor == start or (sweep and not 0.2 < factor / start < 4):
                     continue
                 if name == "spread" and tuned[ROUND] and factor < _ROUND_WIDTH:
@@ -296,4 +304,6 @@ def _tune_prior(
                 score = evidence({**tuned, name: float(factor)})
                 if score > best:
                     best, tuned = score, {**tuned, name: float(factor)}
+        if best == before:
+            break
     return tuned

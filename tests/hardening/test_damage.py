@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from damaging.hostile import _BOMB
+from damaging.mutations import find_hdus
 from damaging.run import _prepare, _sums
 from damaging.subjects import _OUT, SUBJECTS
 
@@ -275,6 +276,10 @@ def test_wrong_datasum_is_said(corpus, tmp_path, caplog):
         ("NAXIS2  =                    1", "something else follows"),
         ("BITPIX  =                    7", "BITPIX 7"),
         ("NAXIS1  = 'many    '", "does not say NAXIS1"),
+        ("TFIELDS =                    3", "column 3 of 3"),
+        ("TFIELDS =                   -3", "TFIELDS -3"),
+        ("TFORM2  = '?       '", "column 2 of"),
+        ("TFORM2  = '3D      '", "columns of 32 bytes in rows of 16"),
     ],
 )
 def test_headers_that_lie(corpus, tmp_path, card, sentence):
@@ -285,6 +290,70 @@ def test_headers_that_lie(corpus, tmp_path, card, sentence):
     path.write_bytes(content[:start] + card.ljust(80).encode() + content[start + 80 :])
     with pytest.raises(SossInputError, match=sentence):
         check_fits(path)
+
+
+def test_a_header_that_lost_a_block(corpus, tmp_path):
+    """Spectra whose header lost any block of 2880 bytes are refused, not left out."""
+    content = (corpus / "jw_new_x1dints.fits").read_bytes()
+    path = tmp_path / "a_x1dints.fits"
+    tables = find_hdus(content)[2:5]
+    tried = 0
+    for hdu in tables:
+        for start in range(hdu.header, hdu.data, 2880 // 2):
+            path.write_bytes(content[:start] + content[start + 2880 :])
+            with pytest.raises(SossInputError, match=r"a_x1dints\.fits"):
+                read_spectra(path)
+            tried += 1
+    assert tried == 2 * sum(hdu.data - hdu.header for hdu in tables) // 2880 > 15
+
+
+def test_spectra_under_another_name(corpus, tmp_path):
+    """A table of spectra that is not called EXTRACT1D is named, not overlooked."""
+    content = (corpus / "jw_new_x1dints.fits").read_bytes()
+    path = tmp_path / "a_x1dints.fits"
+    place = content.rindex(b"EXTNAME = 'EXTRACT1D'")
+    for card in (b"EXTNAME = 'EXTRACT1X'", b"EXTNAMF = 'EXTRACT1D'"):
+        path.write_bytes(content[:place] + card + content[place + len(card) :])
+        with pytest.raises(SossInputError, match=r"Extension 4 .* EXTRACT1D is needed"):
+            read_spectra(path)
+
+
+@pytest.mark.parametrize("name", ["jw_old_x1dints.fits", "p330e_mod_sim.fits", "jw1_nis_rate.fits"])
+@pytest.mark.parametrize("length", [1, 8, 80, 300])
+def test_a_header_overwritten_by_zeros(corpus, tmp_path, name, length):
+    """Zeros in the cards of any header are refused; behind END they are allowed."""
+    content = (corpus / name).read_bytes()
+    path = tmp_path / name
+    for hdu in find_hdus(content)[:4]:
+        cards = [content[i : i + 80] for i in range(hdu.header, hdu.data, 80)]
+        end = hdu.header + 80 * cards.index(b"END".ljust(80))
+        for start in (hdu.header + 160, end - length):
+            path.write_bytes(content[:start] + bytes(length) + content[start + length :])
+            with pytest.raises(SossInputError, match=r"not a readable FITS file|truncated"):
+                check_fits(path)
+        path.write_bytes(content[: end + 3] + bytes(hdu.data - end - 3) + content[hdu.data :])
+        check_fits(path)
+
+
+@pytest.mark.parametrize(
+    "card",
+    ["BSCALE  = 0.", "BSCALE  = 'big     '", "BZERO   = NaN", "TSCAL3  = 0.0E+00 / why",
+     "TZERO1  = INF", "TSCAL2  ="],
+)  # fmt: skip
+def test_a_scale_that_no_data_have(corpus, tmp_path, card):
+    """A scale of 0, or one that is no number, is refused; another one is taken."""
+    content = (corpus / "p330e_mod_sim.fits").read_bytes()
+    place = content.rindex(b"END".ljust(80))
+    path = tmp_path / "star.fits"
+    good = card.partition("=")[0] + "= -1.5D-3 / why"
+    for text in (card, good):
+        cards = text.ljust(80).encode() + b"END".ljust(80)
+        path.write_bytes(content[:place] + cards + content[place + 160 :])
+        if text == good:
+            check_fits(path)
+        else:
+            with pytest.raises(SossInputError, match=f"{card[:5]}.* no number that data can be"):
+                check_fits(path)
 
 
 @pytest.mark.filterwarnings("ignore:The following header keyword")

@@ -315,10 +315,17 @@ def old_schema(path, table, write_table):
     write_table(path, older)
 
 
-def broken_header(path, table, write_table):
-    """Break the format of a column, over which astropy stumbles with an error of its own."""
+def broken_format(path, table, write_table):
+    """Break the format of a column."""
     data = write_table(path, table).read_bytes()
     path.write_bytes(data.replace(b"TFORM5  = 'E       '", b"TFORM5  = 'E        "))
+
+
+def broken_name(path, table, write_table):
+    """Break the name of a column, over which astropy stumbles with an error of its own."""
+    data = write_table(path, table).read_bytes()
+    place = data.index(b"'", data.index(b"TTYPE5  = '") + 11)
+    path.write_bytes(data[:place] + b" " + data[place + 1 :])
 
 
 def flat_columns(path, table, write_table):
@@ -337,7 +344,8 @@ def flat_columns(path, table, write_table):
         (no_table, "has no PHOTOM table"),
         (image_table, "is not a table"),
         (old_schema, "has no column photmj, reluncertainty"),
-        (broken_header, "cannot be read as a photom file: Unparsable card"),
+        (broken_format, "column 5 of 9 (TFORM5)"),
+        (broken_name, "cannot be read as a photom file: Unparsable card"),
         (flat_columns, "must hold one array each per row"),
     ],
 )

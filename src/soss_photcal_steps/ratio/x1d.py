@@ -152,6 +152,7 @@ def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[Ra
             raise SossInputError(
                 f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
             )
+        _check_names(hdus, path)
         for hdu in tables:
             try:
                 layout = _layout(hdu, stream, layouts, os.fspath(path))
@@ -164,6 +165,24 @@ def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[Ra
                     f"The table EXTRACT1D of {path} cannot be read: {reason(error)}."
                 ) from error
             yield spectra
+
+
+def _check_names(hdus: fits.HDUList, path: str | os.PathLike[str]) -> None:
+    """Make sure that no table of spectra has lost its name, and with it would be overlooked."""
+    for number, hdu in enumerate(hdus):
+        if hdu.name == "EXTRACT1D" or number == 0:
+            continue
+        try:
+            columns = {str(value).strip().upper() for value in hdu.header["TTYPE*"].values()}
+        except (fits.VerifyError, ValueError) as error:
+            raise SossInputError(
+                f"The header of extension {number} of {path} cannot be read: {reason(error)}."
+            ) from error
+        if "SPORDER" in hdu.header or {"WAVELENGTH", "FLUX"} <= columns:
+            raise SossInputError(
+                f"Extension {number} of {path} holds spectra, but its name is "
+                f"{hdu.name or 'missing'}; EXTRACT1D is needed."
+            )
 
 
 def read_model(model: Any) -> Iterator[RawSpectra]:

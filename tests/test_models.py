@@ -26,12 +26,16 @@ def order_ratio(order: int = 1, n: int = 50) -> OrderRatio:
         "fit_error",
     ]
     arrays = {name: order + i + np.linspace(0.5, 0.9, n) for i, name in enumerate(names)}
+    section = {
+        "low": 0.5, "high": 0.9, "method": "spline", "knots": [0.6, 0.7], "rms": 0.01,
+        "n_points": n, "n_rejected": 0, "chi_square": 1.1, "passed": True,
+    }  # fmt: skip
     mask = np.where(np.arange(n) == 7, Mask.BALMER | Mask.USER, 0).astype(np.uint32)
     return OrderRatio(
         order=order,
         n_used=np.full(n, 17),
         mask=mask,
-        fit_description={"status": "fitted", "sections": [{"low": 0.5, "knots": [0.6, 0.7]}]},
+        fit_description={"status": "fitted", "sections": [section]},
         **arrays,
     )
 

@@ -234,6 +234,76 @@ def plain_orders(model: JwstDataModel) -> list[Mapping[str, Any]]:
     return [entry.instance if hasattr(entry, "instance") else entry for entry in model.orders]
 
 
+# Parts of a tree that other packages describe and read.
+_NOT_OURS = ("meta", "history", "asdf_library", "cal_logs")
+
+
+def _check_kinds(value: Any, schema: Mapping[str, Any], place: str = "") -> None:
+    """Refuse what jsonschema takes for text or a mapping, because it is stored like one.
+
+    Raises
+    ------
+    ValueError
+        If a value is an array where the schema has another type, or is no plain value.
+    """
+    if isinstance(value, Mapping):
+        known, others = schema.get("properties", {}), schema.get("additionalProperties", {})
+        for key, one in value.items():
+            _check_kinds(one, known.get(key, others), f"{place}/{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for i, one in enumerate(value):
+            _check_kinds(one, schema.get("items", {}), f"{place}/{i}")
+    elif isinstance(value, np.ndarray):
+        if "type" in schema:
+            raise ValueError(f"{place} is an array, but must be of the type {schema['type']}")
+    elif not isinstance(value, str | int | float | None):
+        raise ValueError(f"{place} is of the type {type(value).__name__}, which no field has")
+
+
+def _check_orders(entries: Sequence[Mapping[str, Any]]) -> None:
+    """Make sure that the entries of ``orders`` agree with each other and within.
+
+    Raises
+    ------
+    ValueError
+        If an order comes twice, or arrays differ in length.
+    """
+    numbers = [entry["order"] for entry in entries]
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"its orders are {numbers}, but each must come once")
+    for i, entry in enumerate(entries):
+        _check_lengths(entry, len(entry["wavelength"]), f"orders/{i}")
+        if "means" in entry and entry.get("method") not in entry["means"]:
+            raise ValueError(f"orders/{i}/method is none of the means {sorted(entry['means'])}")
+
+
+def _check_lengths(node: Mapping[str, Any], length: int, place: str) -> None:
+    """Make sure that each array of a mapping goes with the wavelengths."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            # The nodes of a difference have their own.
+            own = len(value["wavelength"]) if np.ndim(value.get("wavelength", 0)) else length
+            _check_lengths(value, own, f"{place}/{key}")
+        elif isinstance(value, np.ndarray):
+            rows = len(node.get("stars", ())) if value.ndim == 2 else None
+            shape = (length,) if rows is None else (rows, length)
+            if value.shape != shape:
+                raise ValueError(
+                    f"{place}/{key} has the shape {value.shape}, but the wavelengths and stars "
+                    f"need {shape}"
+                )
+    names = node.get("stars", ()), node.get("observations", ())
+    if len(names[0]) != len(names[1]):
+        raise ValueError(f"{place} names {len(names[0])} stars, but {len(names[1])} observations")
+
+
+def _why(error: Exception) -> str:
+    """Say what is wrong with a tree, and in which of its fields."""
+    cause = error.__cause__
+    place = "/".join(str(part) for part in getattr(cause, "absolute_path", ()))
+    return f"{place}, {reason(cause)}" if place and isinstance(cause, Exception) else reason(error)
+
+
 _Product = TypeVar("_Product", bound=JwstDataModel)
 
 
@@ -271,8 +341,11 @@ def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product
             found = content.tree.get("meta", {}).get("model_type")
             if found == wanted:
                 # Not from the path, which would read and validate all of it again.
-                model = kind(content, strict_validation=True)
+                model = kind(content, strict_validation=True, validate_arrays=True)
                 model.validate()
+                own = {key: value for key, value in content.tree.items() if key not in _NOT_OURS}
+                _check_kinds(own, asdf.schema.load_schema(kind.schema_url)["allOf"][1])
+                _check_orders(content.tree["orders"])
                 model.meta.filename = os.path.basename(path)
         finally:
             # All of it is in memory.
@@ -282,7 +355,7 @@ def open_product(path: str | os.PathLike[str], kind: type[_Product]) -> _Product
     except Exception as error:
         # Whatever asdf or yaml stumbles over, the file is at fault.
         raise SossInputError(
-            f"The file {path} cannot be read as a {wanted}: {reason(error)}."
+            f"The file {path} cannot be read as a {wanted}: {_why(error)}."
         ) from error
     if found != wanted:
         raise SossInputError(f"{path} holds a {found or 'file of unknown kind'}, not a {wanted}.")

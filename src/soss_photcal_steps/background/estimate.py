@@ -11,7 +11,7 @@ from soss_photcal_steps.background.conclude import Conclusion, FitError, conclud
 from soss_photcal_steps.background.light import trace_light
 from soss_photcal_steps.background.model import ZONES, Solution, block_means, solve
 from soss_photcal_steps.background.options import FitOptions
-from soss_photcal_steps.background.select import library_modes
+from soss_photcal_steps.background.select import LibraryModes, library_modes
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, bad_pixels, bin_sky, make_blocks
 from soss_photcal_steps.background.sources import find_sources
 from soss_photcal_steps.background.templates import TemplateSet
@@ -163,14 +163,12 @@ def _fit(
         means = block_means(sky, blocks, active, templates, geometry, options.prior, modes)
         tune = iteration >= options.first_tuned
         solution = solve(means, options, solution, 4 if last else 3, tune)
-        best = solution.best
-        amplitudes = solution.fits[best].amplitudes
-        wing = wing_image(geometry, means.basis, solution.coefficients, sky)
+        model, coefficients = _model(solution, templates, modes, options)
+        wing = wing_image(geometry, means.basis, coefficients, sky)
         if last:
             result = conclude(solution, means, modes, blocks, options)
             return _assemble(result, templates, active, wing)
-        far = far_wing(means.basis, solution.coefficients)
-        model = np.tensordot(amplitudes.astype(np.float32), templates.binned[best], 1)
+        far = far_wing(means.basis, coefficients)
         residual = np.where(weight > 0, sky.value - model - wing, 0)
         zone = np.searchsorted(ZONES, geometry.distance.min(axis=0))
         doubt = options.wing_doubt * solution.floor[zone] * wing
@@ -179,8 +177,25 @@ def _fit(
         active = np.where(source, 0, weight)
         others = np.where(source & (residual > _BRIGHT * np.sqrt(variance)), residual, 0.0)
         _check_sky(active, templates, options.min_pixels)
-        background = templates.fitted(best, amplitudes, image.shape[1])
+        background = templates.unbinned(model, image.shape[1])
     raise ValueError("a fit needs at least one iteration")
+
+
+def _model(
+    solution: Solution, templates: TemplateSet, modes: LibraryModes | None, options: FitOptions
+) -> tuple[np.ndarray, np.ndarray]:
+    """Background on the bins, and the coefficients of the wing that goes with it.
+
+    What the best template lacks would be taken for sources, and their wings would then make
+    good for it: where the combination is clearly better, it is the one that is looked at.
+    """
+    combined = options.combine == "always" or solution.gain > options.margin
+    if combined and modes is not None and solution.mixed is not None:
+        model = templates.on_bins(modes.weights(solution.mixed), modes.tilt(solution.mixed))
+        return model, solution.mixed_coefficients
+    levels = np.zeros((len(templates.images), 2))
+    levels[solution.best] = solution.fits[solution.best].amplitudes
+    return templates.on_bins(levels), solution.coefficients
 
 
 def _check_sky(weight: np.ndarray, templates: TemplateSet, least: int) -> None:

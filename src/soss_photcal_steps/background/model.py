@@ -146,6 +146,10 @@ class Solution:
         Noise that the blocks of a column have in common.
     floor : ndarray
         Relative error of the wing model in each zone.
+    mixed, mixed_coefficients : ndarray or None
+        Amplitudes of the combination, and the wing coefficients with it; None without one.
+    gain : float
+        Log evidence of the combination over that of the best template; -inf without one.
     """
 
     fits: list[LinearFit]
@@ -158,6 +162,9 @@ class Solution:
     factors: dict[str, float]
     stripes: Stripes
     floor: np.ndarray
+    mixed: np.ndarray | None = None
+    mixed_coefficients: np.ndarray | None = None
+    gain: float = -np.inf
 
 
 def _wing_floor(
@@ -214,6 +221,9 @@ def solve(
     floor = np.full(len(ZONES) + 1, options.wing_floor)
     limits = None if means.mixed_sigma is None else combination_bounds(means.mixed_sigma, level)
     stripes = Stripes(means.column, 0.0 if start is None else start.stripes.variance)
+    mixed: np.ndarray | None = None
+    mixed_coefficients: np.ndarray | None = None
+    gain = -np.inf
     for turn in range(rounds):
         variance = (known + (floor[means.zone] * wing) ** 2) / np.maximum(robust, 1e-4)
         equations = NormalEquations(means.data, variance, design, means.terms, stripes)
@@ -226,14 +236,16 @@ def solve(
             best = int(np.argmax([f.log_evidence for f in fits]))
         coefficients = equations.coefficients(mean, covariance, best, fits[best].amplitudes)
         wing = np.abs(design @ coefficients)
-        if mixture is None:
+        if mixture is None or limits is None:
             model = means.terms[best] @ fits[best].amplitudes + design @ coefficients
         else:
             # Weights from the most flexible model are fair to all templates; from the best
             # template they would make the blocks count less that speak against it.
-            mixed = mixture.solve(mean, covariance, limits)[0].amplitudes
-            model = means.mixed @ mixed
-            model += design @ mixture.coefficients(mean, covariance, 0, mixed)
+            whole_library = mixture.solve(mean, covariance, limits)[0]
+            mixed = whole_library.amplitudes
+            mixed_coefficients = mixture.coefficients(mean, covariance, 0, mixed)
+            gain = whole_library.log_evidence - max(f.log_evidence for f in fits)
+            model = means.mixed @ mixed + design @ mixed_coefficients
         residual = means.data - model
         stripes = stripes.tuned(residual, variance)
         residual = stripes.cleaned(residual, variance)
@@ -246,6 +258,7 @@ def solve(
     return Solution(
         fits, best, coefficients, means.basis.design @ coefficients, residual,
         known + (floor[means.zone] * wing) ** 2, robust, factors, stripes, floor,
+        mixed, mixed_coefficients, gain,
     )  # fmt: skip
 
 

@@ -60,8 +60,8 @@ class FitOptions:
     source_sigma: float = 4.5
     wing_doubt: float = 2.0
     max_modes: int = 4
-    mode_width: float = 1.5
-    n_tilts: int = 4
+    mode_width: float = 1.0
+    n_tilts: int = 6
     tilt_sigma: float = 0.012
     combine: str = "auto"
     margin: float = 40.0

@@ -46,24 +46,48 @@ class TemplateSet:
     factor: int
     valid: np.ndarray
 
-    def fitted(self, index: int, levels: np.ndarray, n_columns: int) -> np.ndarray:
-        """Background of one template on the rows of the fit, unbinned.
+    def on_bins(self, levels: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
+        """Background as a sum of templates of unit level, on the bins of the fit.
 
         Parameters
         ----------
-        index : int
-            Which template.
         levels : ndarray
-            Mean background left and right, DN/s.
+            Mean background that each template adds left and right, shape (n, 2), DN/s.
+        tilt : ndarray, optional
+            Coefficients of a smooth factor on either side, see `tilt_shapes`,
+            shape (2, n_tilts); none by default.
+
+        Returns
+        -------
+        ndarray
+            Shape of an image of bins, DN/s.
+        """
+        used = np.flatnonzero(np.any(levels, axis=1))
+        sides = [
+            np.tensordot(np.asarray(levels[used, s], np.float32), self.binned[used, s], 1)
+            for s in (0, 1)
+        ]
+        if tilt is not None and np.any(tilt):
+            columns = (np.arange(sides[0].shape[1]) + 0.5) * self.factor - 0.5
+            along = 1 + np.einsum("sd,sdx->sx", tilt, tilt_shapes(columns, np.shape(tilt)[1]))
+            sides = [side * factor for side, factor in zip(sides, np.float32(along), strict=True)]
+        return sides[0] + sides[1]
+
+    def unbinned(self, binned: np.ndarray, n_columns: int) -> np.ndarray:
+        """Image on the rows of the fit, constant within a bin.
+
+        Parameters
+        ----------
+        binned : ndarray
+            Image of bins.
         n_columns : int
             Number of columns.
 
         Returns
         -------
         ndarray
-            Shape (n_rows, n_columns), DN/s, constant within a bin.
+            Shape (n_rows, n_columns).
         """
-        binned = np.tensordot(np.asarray(levels, np.float32), self.binned[index], 1)
         whole = np.repeat(np.repeat(binned, self.factor, axis=1), ROWS_PER_BIN, axis=0)
         missing = (len(self.valid) - len(whole), n_columns - whole.shape[1])
         return np.pad(whole, ((0, missing[0]), (0, missing[1])), mode="edge")

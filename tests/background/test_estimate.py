@@ -102,6 +102,14 @@ def test_bias_and_error(case, templates, star, seed, limit):
     assert (fit.sky_fraction < 1).all()
 
 
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_image_of_one_value_is_refused(case, templates, value):
+    """An image whose pixels all have one value is refused with that value."""
+    scene = case("faint", 1)
+    with pytest.raises(FitError, match=f"have the same value, {value:g} DN/s"):
+        scene.fit(templates, image=np.full_like(scene.image, value))
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_true_template_is_found_with_its_scales(case, templates, seed):
     """For a mid star the right template is ranked first, with scales right to 0.6 per cent."""

@@ -12,6 +12,7 @@ from soss_photcal_steps.background.conclude import (
     _parts,
     conclude,
 )
+from soss_photcal_steps.background.estimate import _model
 from soss_photcal_steps.background.fit import NormalEquations
 from soss_photcal_steps.background.light import TraceLight
 from soss_photcal_steps.background.model import block_means, solve
@@ -39,17 +40,24 @@ def parts(templates):
     return build(templates)
 
 
+def single(templates):
+    """Give the background of template 2 alone, shape (256, 2048)."""
+    levels = np.zeros((5, 2))
+    levels[2] = LEVELS
+    return templates.unbinned(templates.on_bins(levels), 2048)
+
+
 def build(templates, outliers=False, sign=1.0):
     """Build the block means of template 2 plus the wing of one trace and noise."""
     rng = np.random.default_rng(0)
-    image = sign * templates.fitted(2, LEVELS, 2048) + rng.normal(0, NOISE, (256, 2048))
+    image = sign * single(templates) + rng.normal(0, NOISE, (256, 2048))
     image = image.astype(np.float32)
     good = np.broadcast_to(np.abs(ROWS - 60)[:, None] > 21, image.shape).copy()
     sky = bin_sky(image, np.full(image.shape, NOISE), good, ROWS)
     light = [TraceLight(1, np.full(2048, 60.0), np.full(2048, 800.0), np.ones(2048, bool))]
     field = wing_field(sky, light)
     blocks = make_blocks(sky.rows, 512, 4, (696, 705))
-    modes = library_modes(templates, blocks, 4, 1.5, 4, 0.012)
+    modes = library_modes(templates, blocks, 4, 1.5, 6, 0.012)
     options = FitOptions()
     means = block_means(sky, blocks, sky.weight, templates, field, options.prior, modes)
     wing = wing_image(field, means.basis, means.basis.mean, sky)
@@ -121,7 +129,7 @@ def test_weights_do_not_silence_what_speaks_against_a_template(parts):
 def test_round_point_spread_function_is_told_from_none(templates, spread):
     """Light spread along the dispersion or not is found out, with levels to 0.1 per cent."""
     rng = np.random.default_rng(0)
-    image = templates.fitted(2, LEVELS, 2048) + rng.normal(0, NOISE, (256, 2048))
+    image = single(templates) + rng.normal(0, NOISE, (256, 2048))
     image = image.astype(np.float32)
     good = np.broadcast_to(np.abs(ROWS - 60)[:, None] > 21, image.shape).copy()
     sky = bin_sky(image, np.full(image.shape, NOISE), good, ROWS)
@@ -129,7 +137,7 @@ def test_round_point_spread_function_is_told_from_none(templates, spread):
     light = [TraceLight(1, np.full(2048, 60.0), bright, np.ones(2048, bool))]
     field = wing_field(sky, light, (0.0175, 1.1))
     blocks = make_blocks(sky.rows, 512, 4, (696, 705))
-    modes = library_modes(templates, blocks, 4, 1.5, 4, 0.012)
+    modes = library_modes(templates, blocks, 4, 1.5, 6, 0.012)
     given = (sky, blocks, sky.weight, templates, field, FitOptions().prior, modes)
     basis = block_means(*given).basis
     wing = wing_image(field, basis, basis.prior({ROUND: spread})[0], sky)
@@ -138,6 +146,42 @@ def test_round_point_spread_function_is_told_from_none(templates, spread):
     assert solution.factors[ROUND] == spread
     assert solution.best == 2
     np.testing.assert_allclose(solution.fits[2].amplitudes, LEVELS, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("tilt", "wide"), [(0.0, False), (0.3, True)])
+def test_wide_priors_need_a_reason(templates, parts, tilt, wide):
+    """Only for wings that differ by 30 per cent along the columns that prior gets wider."""
+    sky, blocks, modes, means, _ = parts
+    names = np.array(means.basis.names)
+    light = [TraceLight(1, np.full(2048, 60.0), np.full(2048, 800.0), np.ones(2048, bool))]
+    field = wing_field(sky, light)
+    extra = wing_image(field, means.basis, np.where(names == "chromatic1", tilt, 0.0), sky)
+    changed = dataclasses.replace(sky, value=sky.value + extra.astype(np.float32))
+    given = (changed, blocks, sky.weight, templates, field, FitOptions().prior, modes)
+    solution = solve(block_means(*given), FitOptions(), None, 4, True)
+    assert solution.factors["chromatic"] >= 1 if wide else solution.factors["chromatic"] <= 0.15
+    np.testing.assert_allclose(solution.fits[2].amplitudes, LEVELS, rtol=5e-3)
+
+
+def test_sources_are_sought_above_what_is_clearly_better(templates, parts):
+    """Above a gain of 40 the combination, right to 1.2 per cent, is the image, else a template."""
+    sky, blocks, modes, means, _ = parts
+    # 5 per cent of a curve are in no template.
+    curved = single(templates) * (1 + 0.05 * np.sin(np.arange(2048) / 200)).astype(np.float32)
+    binned = bin_sky(curved, np.full(curved.shape, NOISE), np.ones(curved.shape, bool), ROWS)
+    norm = np.maximum(blocks.sums(sky.weight), 1)
+    data = (blocks.sums(binned.value * sky.weight) / norm)[means.used]
+    wing = (means.basis.design @ means.basis.mean)[means.used]
+    means = dataclasses.replace(means, data=data + wing)
+    solution = solve(means, FitOptions(), None, 4, False)
+    assert solution.gain > 40
+    away = np.r_[10:160, 200:500]
+    for gain, lowest, highest in ((41, 0.0, 0.012), (39, 0.05, np.inf)):
+        found = dataclasses.replace(solution, gain=gain)
+        image, coefficients = _model(found, templates, modes, FitOptions())
+        off = np.abs(image[60:, away] / binned.value[60:, away] - 1)
+        assert lowest < np.percentile(off, 90) < highest
+        assert len(coefficients) == len(means.basis.mean)
 
 
 def test_conclusion_agrees_with_the_truth(parts):

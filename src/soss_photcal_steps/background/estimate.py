@@ -150,7 +150,10 @@ def _fit(
             templates, blocks, options.max_modes, options.mode_width,
             options.n_tilts, options.tilt_sigma,
         )  # fmt: skip
-    level = float(np.median(sky.value[weight > 0]))
+    values = sky.value[weight > 0]
+    if values.min() == values.max():
+        raise FitError(f"all sky pixels have the same value, {values[0]:g} DN/s")
+    level = float(np.median(values))
     background = np.full(image.shape, level, np.float32)
     active = weight
     solution: Solution | None = None
@@ -189,10 +192,10 @@ def _model(
     What the best template lacks would be taken for sources, and their wings would then make
     good for it: where the combination is clearly better, it is the one that is looked at.
     """
+    mixed, coefficients = solution.mixed, solution.mixed_coefficients
     combined = options.combine == "always" or solution.gain > options.margin
-    if combined and modes is not None and solution.mixed is not None:
-        model = templates.on_bins(modes.weights(solution.mixed), modes.tilt(solution.mixed))
-        return model, solution.mixed_coefficients
+    if combined and modes is not None and mixed is not None and coefficients is not None:
+        return templates.on_bins(modes.weights(mixed), modes.tilt(mixed)), coefficients
     levels = np.zeros((len(templates.images), 2))
     levels[solution.best] = solution.fits[solution.best].amplitudes
     return templates.on_bins(levels), solution.coefficients

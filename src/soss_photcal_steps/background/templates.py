@@ -70,8 +70,8 @@ class TemplateSet:
         if tilt is not None and np.any(tilt):
             columns = (np.arange(sides[0].shape[1]) + 0.5) * self.factor - 0.5
             along = 1 + np.einsum("sd,sdx->sx", tilt, tilt_shapes(columns, np.shape(tilt)[1]))
-            sides = [side * factor for side, factor in zip(sides, np.float32(along), strict=True)]
-        return sides[0] + sides[1]
+            sides = [side * factor for side, factor in zip(sides, along, strict=True)]
+        return np.asarray(sides[0] + sides[1], np.float32)
 
     def unbinned(self, binned: np.ndarray, n_columns: int) -> np.ndarray:
         """Image on the rows of the fit, constant within a bin.

@@ -117,6 +117,24 @@ def test_contamination_is_outside_the_fit(files):
     assert np.abs(one.fit / truth - 1)[hit].max() < 0.003
 
 
+def test_order_2_ends_where_order_1_comes_in(files, tmp_path):
+    """Order 2 of a star without a range of its own ends at 1.0 um, unless the user says else."""
+    path, model, spectra = files
+    assert spectra.orders[2].truth.wavelength.max() > 1.35
+    one = run(path, model).order_ratios()[2]
+    beyond = one.wavelength > 1.0
+    assert beyond.sum() > 700
+    assert (one.mask[beyond] & Mask.OUT_OF_RANGE).all() and np.isnan(one.fit[beyond]).all()
+    assert not (one.mask[~beyond] & Mask.OUT_OF_RANGE).any()
+    assert one.wavelength[np.isfinite(one.fit)].max() > 0.99
+    own = tmp_path / "own.yaml"
+    own.write_text("stars: []\ndefault_ranges:\n- {order: 2, valid: [0.0, 1.1]}\n")
+    for settings, end in (({"standards": str(own)}, 1.1), ({"mask_ranges": False}, np.inf)):
+        other = run(path, model, **settings).order_ratios()[2]
+        out = (other.mask & Mask.OUT_OF_RANGE) != 0
+        np.testing.assert_array_equal(out, other.wavelength > end)
+
+
 def _rising(x, y):
     order = np.argsort(x)
     return x[order], y[order]

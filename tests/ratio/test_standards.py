@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.ratio.standards import (
+    Interval,
     KnownObservation,
     Standard,
+    StandardsTable,
     load_standards,
     normalise_name,
 )
@@ -131,19 +133,43 @@ def test_position_decides_where_the_name_is_wrong():
     assert g191.separation(g191.ra, g191.dec, 2100.0) == pytest.approx(9.43, abs=0.1)
 
 
-def test_order_2_of_an_unknown_observation_ends_at_1_um():
-    """An observation that is not listed has the default ranges; a user's own replace them."""
-    assert [(one.order, one.low, one.high) for one in TABLE.default_ranges.valid] == [(2, 0.0, 1.0)]
-    assert TABLE.by_name("G191-B2B").observation(9999, 1) is None
+def limits(intervals):
+    """Give order, low and high of intervals."""
+    return [(one.order, one.low, one.high) for one in intervals]
+
+
+def test_order_2_of_every_observation_ends():
+    """Order 2 ends at 1.0 um in all observations but two, to which the report gives another end."""
+    ends = {(1536, 9): 1.023, (1537, 2): 1.01}
+    entries = [one for star in TABLE.stars for one in star.observations]
+    assert len(entries) == 34
+    for entry in [None, *entries]:
+        known = TABLE.with_defaults(entry)
+        end = ends.get((known.program, known.observation), 1.0)
+        assert [one for one in limits(known.valid) if one[0] == 2] == [(2, 0.0, end)]
+
+
+def test_default_ranges_complete_those_of_an_observation():
+    """Default ranges hold by order and sort: an excluded range of order 2 leaves its valid one."""
+    excluded = Interval(2, 0.70, 0.71)
+    known = TABLE.with_defaults(KnownObservation(1, 2, excluded=(excluded,)))
+    assert (limits(known.valid), known.excluded) == ([(2, 0.0, 1.0)], (excluded,))
+    own = KnownObservation(1, 2, valid=(Interval(2, 0.6, 1.2),))
+    assert TABLE.with_defaults(own) == own
+    assert StandardsTable(()).with_defaults(None) is None
+    assert StandardsTable(()).with_defaults(own) is own
 
 
 def test_a_user_s_default_ranges(tmp_path):
-    """Default ranges of a user's table take the place of those of the package; wrong ones fail."""
+    """Default ranges of a user's table replace those of the package by order; wrong ones fail."""
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"stars": [], "default_ranges": [
         {"order": 1, "excluded": [2.0, 2.1]}]}))  # fmt: skip
     ranges = load_standards(str(path)).default_ranges
-    assert (ranges.valid, ranges.excluded[0].low, ranges.excluded[0].high) == ((), 2.0, 2.1)
+    assert (limits(ranges.valid), limits(ranges.excluded)) == ([(2, 0.0, 1.0)], [(1, 2.0, 2.1)])
+    path.write_text(yaml.safe_dump({"stars": [], "default_ranges": [
+        {"order": 2, "valid": [0.6, 1.1]}]}))  # fmt: skip
+    assert limits(load_standards(str(path)).default_ranges.valid) == [(2, 0.6, 1.1)]
     path.write_text(
         yaml.safe_dump({"stars": [], "default_ranges": [{"order": 4, "valid": [1, 2]}]})
     )

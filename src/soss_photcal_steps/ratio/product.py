@@ -156,23 +156,25 @@ def find_star(
             name = os.path.basename(found.path)
     spectrum = read_model_spectrum(found.path, name)
     kind = kind or standard.kind
-    known = standard.observation(info.program, info.observation)
+    listed = standard.observation(info.program, info.observation)
+    known = table.with_defaults(listed)
     notes = [f"{standard.name} ({kind}), found by {found_by}; model {name}, {found.source}."]
-    if known is None and table.default_ranges is not None:
-        known = table.default_ranges
-        limits = ", ".join(
-            f"order {one.order} {one.low:g} to {one.high:g} um" for one in known.valid
+    if listed is None:
+        text = f"does not know observation {info.program}/{info.observation}."
+    else:
+        counts = len(listed.contamination), len(listed.valid) + len(listed.excluded)
+        text = (
+            f"knows observation {listed.program}/{listed.observation}: {counts[0]} contaminated "
+            f"intervals, {counts[1]} ranges."
         )
-        notes.append(
-            f"The table of standards does not know observation {info.program}/"
-            f"{info.observation}; its default ranges hold: {limits}."
-        )
-    elif known is not None:
-        counts = len(known.contamination), len(known.valid) + len(known.excluded)
-        notes.append(
-            f"The table of standards knows observation {known.program}/{known.observation}: "
-            f"{counts[0]} contaminated intervals, {counts[1]} ranges."
-        )
+    notes.append(f"The table of standards {text}")
+    limits = ", ".join(
+        f"order {one.order} {one.low:g} to {one.high:g} um"
+        for one in (known.valid if known else ())
+        if listed is None or one not in listed.valid
+    )
+    if limits:
+        notes.append(f"Default ranges hold: {limits}.")
     return StarModel(
         name=standard.name,
         kind=kind,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,32 @@ class KnownObservation:
     contamination: tuple[Interval, ...] = ()
     valid: tuple[Interval, ...] = ()
     excluded: tuple[Interval, ...] = ()
+
+    def completed(self, other: KnownObservation) -> KnownObservation:
+        """Take ranges from another entry where this one has none.
+
+        Parameters
+        ----------
+        other : KnownObservation
+            The other entry.
+
+        Returns
+        -------
+        KnownObservation
+            This one, with the other's valid ranges of the orders of which it has none, and the
+            excluded ones likewise.
+        """
+        return replace(
+            self,
+            valid=_by_order(self.valid, other.valid),
+            excluded=_by_order(self.excluded, other.excluded),
+        )
+
+
+def _by_order(own: tuple[Interval, ...], other: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """Join intervals of two entries, those of the second for orders that the first has not."""
+    named = {one.order for one in own}
+    return own + tuple(one for one in other if one.order not in named)
 
 
 @dataclass(frozen=True)
@@ -182,12 +208,30 @@ class StandardsTable:
         Half widths of the windows around hydrogen lines, as fractions of the wavelength, by
         kind of star and series.
     default_ranges : KnownObservation or None
-        Ranges of an observation that the table does not know.
+        Ranges of orders for which an observation has none, see `with_defaults`.
     """
 
     stars: tuple[Standard, ...]
     line_windows: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     default_ranges: KnownObservation | None = None
+
+    def with_defaults(self, known: KnownObservation | None) -> KnownObservation | None:
+        """Complete the ranges of an observation with the default ones.
+
+        Parameters
+        ----------
+        known : KnownObservation or None
+            What the table knows of the observation; None if it does not know it.
+
+        Returns
+        -------
+        KnownObservation or None
+            The same, with the default valid ranges of the orders of which it has none, and the
+            excluded ones likewise; None if there is neither.
+        """
+        if known is None or self.default_ranges is None:
+            return known or self.default_ranges
+        return known.completed(self.default_ranges)
 
     def by_name(self, name: str | None) -> Standard | None:
         """Find a star by its name or an alias.
@@ -370,7 +414,8 @@ def load_standards(path: str | None = None) -> StandardsTable:
         A user's own file.  Its stars come before those of the package.  Of a star that the
         package has, by name or alias, it overrides the fields that it names; its observations
         are added to those of the package, or take the place of the one of the same number; its
-        line windows override those of the same kind and series.
+        line windows override those of the same kind and series, its default ranges those of the
+        same order.
 
     Returns
     -------

@@ -106,7 +106,9 @@ def read_tables(path: str | None = None) -> StandardsTable:
     windows = {kind: dict(widths) for kind, widths in own.line_windows.items()}
     for kind, widths in user.line_windows.items():
         windows.setdefault(kind, {}).update(widths)
-    ranges = user.default_ranges or own.default_ranges
+    ranges = own.default_ranges
+    if user.default_ranges is not None:
+        ranges = user.default_ranges.completed(ranges) if ranges else user.default_ranges
     return StandardsTable((*added, *stars), windows, ranges)
 
 

@@ -22,10 +22,9 @@ __all__ = ["Conclusion", "FitError", "conclude"]
 
 # Relative error of the levels that no fit is trusted beyond.
 SMALLEST_ERROR = 4e-4
-# Factor on the variance of the fit and of the jackknife.  On simulated scenes without it the
-# errors covered the truth in 61 per cent of the cases: wings are never quite what is fitted, and
-# neighbouring columns of blocks share some of their 1/f noise.
-TRUST = 1.6
+# Factor on the variance of the fit and of the jackknife: with it, the errors covered the truth in
+# about 72 per cent of 240 simulated scenes of 15 kinds, those of one integration in 50 to 70.
+TRUST = 1.1
 # No pixel can count faster than its whole range, 16 bits, within the shortest frame of SOSS
 # (SUBSTRIP96, 2.214 s): a sky above this, DN/s, is a damaged file or another unit.
 LARGEST_LEVEL = 2**16 / 2.214

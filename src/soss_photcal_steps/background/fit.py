@@ -197,6 +197,8 @@ class NormalEquations:
     ) -> None:
         self._scale = 1 / np.sqrt(variance)
         self._whiten = None
+        # The last prior and its factors, which equations with other terms share.
+        self._factors: list[np.ndarray] = []
         self.log_variance = float(np.log(variance).sum())
         if stripes is not None and stripes.variance > 0:
             self._whiten, log_norm = stripes.whitening(variance)
@@ -237,11 +239,15 @@ class NormalEquations:
         other._set_terms(terms)
         return other
 
-    def _factor(self, root: np.ndarray) -> np.ndarray:
-        """Cholesky factor of the normal matrix of the whitened wing terms."""
-        inner = root.T @ self.wing_wing @ root
-        inner[np.diag_indices_from(inner)] += 1.0
-        return dpotrf(np.asfortranarray(inner), lower=1, clean=1)[0]
+    def _factor(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cholesky factors of the prior, and of the normal matrix of the whitened wing terms."""
+        if not self._factors or self._factors[0] is not covariance:
+            root = np.linalg.cholesky(covariance)
+            inner = root.T @ self.wing_wing @ root
+            inner[np.diag_indices_from(inner)] += 1.0
+            factor = dpotrf(np.asfortranarray(inner), lower=1, clean=1)[0]
+            self._factors[:] = covariance, root, factor
+        return self._factors[1], self._factors[2]
 
     def solve(
         self,
@@ -254,7 +260,7 @@ class NormalEquations:
         Parameters
         ----------
         mean, covariance : ndarray
-            Prior of the wing coefficients.
+            Prior of the wing coefficients; an array that was given is not to be changed.
         prior_variance : ndarray, optional
             Variance of the background amplitudes' zero-mean priors, shape (n,), infinite
             where free, as all are by default.
@@ -264,8 +270,7 @@ class NormalEquations:
         list of LinearFit
             One solution for each model.
         """
-        root = np.linalg.cholesky(covariance)
-        factor = self._factor(root)
+        root, factor = self._factor(covariance)
         rest = self.wing_data - self.wing_wing @ mean
         total = self.data_data - 2 * mean @ self.wing_data + mean @ self.wing_wing @ mean
         right = np.column_stack([rest, self.wing_terms])
@@ -311,8 +316,7 @@ class NormalEquations:
         ndarray
             Shape (n_terms,).
         """
-        root = np.linalg.cholesky(covariance)
-        factor = self._factor(root)
+        root, factor = self._factor(covariance)
         columns = self.wing_terms[:, model * self.n : (model + 1) * self.n]
         rest = self.wing_data - self.wing_wing @ mean - columns @ amplitudes
         half = dtrtrs(factor, root.T @ rest, lower=1)[0]

@@ -21,22 +21,27 @@ _STEEP = 500.0
 ZONE_EDGES = (15.0, 60.0, 200.0, 600.0, 1600.0)
 
 
-def _zone_kernel(radius: np.ndarray, zone: int, slope: float, strength: float) -> np.ndarray:
+def _kernel(radius: np.ndarray, slope: float, strength: float) -> np.ndarray:
     # A round kernel r^-(n+1) projects to r^-n times sqrt(pi) gamma(n/2) / gamma((n+1)/2).
     projection = math.sqrt(math.pi) * math.gamma(slope / 2) / math.gamma((slope + 1) / 2)
-    inner, outer = ZONE_EDGES[zone], ZONE_EDGES[zone + 1]
     safe = np.maximum(radius, ZONE_EDGES[0])
-    inside = (radius >= inner) & (radius < outer)
     kernel = strength / projection * safe ** -(slope + 1)
     # Far out a point spread function falls off faster than its scattered light nearer in.
-    kernel = kernel / (1 + (safe / _STEEP) ** 2) ** 0.5
-    return np.where(inside, kernel, 0.0)
+    return kernel / (1 + (safe / _STEEP) ** 2) ** 0.5
 
 
-def _projection(zone: int, slope: float, strength: float, distance: np.ndarray) -> np.ndarray:
+def _in_zone(values: np.ndarray, radius: np.ndarray, zone: int) -> np.ndarray:
+    inside = (radius >= ZONE_EDGES[zone]) & (radius < ZONE_EDGES[zone + 1])
+    return np.where(inside, values, 0.0)
+
+
+def _projections(slope: float, strength: float, distance: np.ndarray) -> np.ndarray:
+    """Kernels of all zones, projected across the dispersion, shape (n_zones, n)."""
     along = np.concatenate([[0.0], np.geomspace(1.0, 2 * ZONE_EDGES[-1], 400)])
     radius = np.hypot(along[None, :], distance[:, None])
-    return 2 * np.trapezoid(_zone_kernel(radius, zone, slope, strength), along, axis=1)
+    kernel = _kernel(radius, slope, strength)
+    zones = range(len(ZONE_EDGES) - 1)
+    return np.array([2 * np.trapezoid(_in_zone(kernel, radius, z), along, axis=1) for z in zones])
 
 
 def _pad(brightness: np.ndarray) -> np.ndarray:
@@ -113,10 +118,10 @@ def round_difference(
     transform = fft.rfft2(source, size)
     table = np.concatenate([[0.0], np.geomspace(4.0, 3000.0, 100)])
     result = np.empty((len(ZONE_EDGES) - 1, len(rows), len(columns)))
-    for zone in range(len(result)):
-        kernel = _zone_kernel(radius, zone, slope, strength)
-        spread = fft.irfft2(transform * fft.rfft2(kernel), size)[:n_rows, :n_columns]
-        projected = _projection(zone, slope, strength, table)
+    kernel = _kernel(radius, slope, strength)
+    for zone, projected in enumerate(_projections(slope, strength, table)):
+        part = fft.rfft2(_in_zone(kernel, radius, zone))
+        spread = fft.irfft2(transform * part, size)[:n_rows, :n_columns]
         for amount, place in lines:
             mean = np.zeros((n_rows, n_columns))
             for shift in (-_CELL, 0.0, _CELL):

@@ -297,6 +297,23 @@ def test_bin_test():
     assert np.mean([bin_test(one, 1)[1] for one in noise]) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("length", [5.0, 12.0, 30.0])
+def test_slow_noise_between_two_that_are_tried_passes(length):
+    """Slow noise half a step stronger than the one it is taken for is noise to the test."""
+    rng = np.random.default_rng(1)
+    place = np.arange(1000)
+    taken_for = SlowNoise(0.3, length)
+    correlation = np.exp(-np.abs(place[:, None] - place) / length)
+    root = np.linalg.cholesky(np.eye(1000) + np.sqrt(3) * taken_for.share * correlation)
+    white, _ = whiten(root @ rng.normal(size=(1000, 100)), place, taken_for)
+    white /= white.std(axis=0)
+    without = sum(bin_test(one, 1)[0] for one in white.T)
+    passed = sum(bin_test(one, 1, taken_for.doubt)[0] for one in white.T)
+    assert without <= 85
+    assert passed >= 90
+    assert WHITE.doubt == 1 and 1.3 < taken_for.doubt < 1.5
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

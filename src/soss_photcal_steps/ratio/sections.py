@@ -11,6 +11,8 @@
   Schwarz's (BIC).
 * A Legendre series is good enough if the means of its residuals in bins scatter as the noise
   says, neighbouring bins do not go together, and no spline is a hundred times as likely.
+  The strength of noise that neighbours share is known to half a step of those that are tried
+  only, and what may be such noise is no reason for a spline.
   Else the likeliest curve whose residuals pass is taken.
 * The error: the covariance of the fit, with the variance and the correlation of the
   noise, and the differences between the curves that might have been chosen, with their
@@ -74,7 +76,7 @@ class SectionFit:
     description: dict[str, Any]
 
 
-def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
+def bin_test(residual: np.ndarray, parameters: int, doubt: float = 1.0) -> tuple[bool, float]:
     """Test whether residuals are noise.
 
     Parameters
@@ -83,12 +85,14 @@ def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
         Residuals in order, as independent values over the noise, shape (n,).
     parameters : int
         Number of parameters of the curve.
+    doubt : float, optional
+        By how much the variance of a mean may exceed what the noise is taken for.
 
     Returns
     -------
     passed : bool
         Whether both the chi square of the means in bins and the correlation of neighbouring
-        bins are what noise gives in 99 of 100 cases.
+        bins are what noise gives in 99 of 100 cases, `doubt` allowed for.
     chi_square : float
         Reduced chi square of the means in bins.
     """
@@ -99,7 +103,7 @@ def bin_test(residual: np.ndarray, parameters: int) -> tuple[bool, float]:
     total = float((means**2).sum())
     neighbours = float(means[1:] @ means[:-1]) / total if total > 0 else 0.0
     together = neighbours * np.sqrt(count) > _TOGETHER
-    passed = total < chdtri(free, _LEVEL) and not together
+    passed = total < doubt * chdtri(free, _LEVEL) and not together
     return bool(passed), total / free
 
 
@@ -211,7 +215,7 @@ def fit_section(
     criteria = [_criterion(family, px.size, slow) for family in families]
     best = [int(np.argmin(values)) for values in criteria]
     tests = [
-        bin_test(family.residuals(member), family.sizes[member])
+        bin_test(family.residuals(member), family.sizes[member], slow.doubt)
         for family, member in zip(families, best, strict=True)
     ]
     chosen = _choose(criteria, [passed for passed, _ in tests])

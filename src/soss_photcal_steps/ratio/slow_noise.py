@@ -39,16 +39,18 @@ class SlowNoise:
         step = np.exp(-1 / self.length)
         return float((1 + self.share * (1 + step) / (1 - step)) / (1 + self.share))
 
+    @property
+    def doubt(self) -> float:
+        """By how much `factor` may be too low, as the share is known to half a step only."""
+        return SlowNoise(self.share * _STEP**0.5, self.length).factor / self.factor
+
 
 WHITE = SlowNoise()
 # What is tried: from barely visible to what dominates, from some pixels to what a curve could be.
+_SHARES, _STEP = (0.1, 0.3, 0.9, 2.7), 3.0
 CANDIDATES = (
     WHITE,
-    *(
-        SlowNoise(share, length)
-        for length in (1.5, 5.0, 12.0, 30.0)
-        for share in (0.1, 0.3, 0.9, 2.7)
-    ),
+    *(SlowNoise(share, length) for length in (1.5, 5.0, 12.0, 30.0) for share in _SHARES),
 )
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from soss_photcal_steps.background.conclude import (
     SMALLEST_ERROR,
-    TRUST,
     FitError,
     _parts,
     conclude,
@@ -246,7 +245,7 @@ def test_levels_and_covariance_are_the_stated_sums(templates):
     groups = _parts(means, blocks)
     resampled = jackknife(means.data, variance, design, terms, groups, (*prior, None), stripes)
     assert np.trace(resampled) > 0
-    rest = result.selection.covariance - TRUST * (fit.covariance + resampled)
+    rest = result.selection.covariance - (fit.covariance + resampled)
     assert rest[0, 1] == pytest.approx(0, abs=1e-6 * np.abs(fit.covariance).max())
     least = (0.8 * result.unseen) ** 2 + (SMALLEST_ERROR * fit.amplitudes) ** 2
     assert (np.diag(rest) > 0.999 * least).all()

@@ -22,9 +22,6 @@ __all__ = ["Conclusion", "FitError", "conclude"]
 
 # Relative error of the levels that no fit is trusted beyond.
 SMALLEST_ERROR = 4e-4
-# Factor on the variance of the fit and of the jackknife: with it, the errors covered the truth in
-# about 72 per cent of 240 simulated scenes of 15 kinds, those of one integration in 50 to 70.
-TRUST = 1.1
 # No pixel can count faster than its whole range, 16 bits, within the shortest frame of SOSS
 # (SUBSTRIP96, 2.214 s): a sky above this, DN/s, is a damaged file or another unit.
 LARGEST_LEVEL = 2**16 / 2.214
@@ -201,7 +198,7 @@ def conclude(
     unseen, doubt = _unseen_sources(solution, means)
     doubt = np.hypot(doubt, SMALLEST_ERROR * chosen.levels)
     # A library that does not hold the shape says less about its scatter than its prior assumes.
-    trust = TRUST + (probability[-1] if mixture is not None else 0.0)
+    trust = 1 + (probability[-1] if mixture is not None else 0.0)
     covariance = trust * (chosen.covariance + resampled) + np.diag(doubt**2)
     if mixture is not None and 0 < gain < options.margin:
         # A combination that is better, but not by enough, says how wrong the template may be.

@@ -1,12 +1,15 @@
 """Wall time, CPU time and peak memory of every step and of starting it: one command, one table.
 
 Each measurement is a process of its own, as a user starts it, repeated and given as the median;
-what is compared is run in turn.  ``python benchmarks/table.py --quick`` takes small sizes.
+what is compared is run in turn.  The byte code of the package is made first, as by an
+installation: without it, each process would compile what other packages have compiled already.
+``python benchmarks/table.py --quick`` takes small sizes.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import os
 import platform
@@ -84,6 +87,15 @@ def _once(
     line = next(line for line in reversed(done.stderr.splitlines()) if line.startswith("TOOK "))
     wall, cpu, peak = map(float, line.split()[1:])
     return wall, cpu, peak
+
+
+def _compile_package() -> None:
+    """Make the byte code of the package, also where Python is told not to write any."""
+    import soss_photcal_steps
+
+    place = Path(soss_photcal_steps.__file__).parent
+    if not compileall.compile_dir(place, quiet=2):
+        raise SystemExit(f"The byte code of {place} cannot be made: no fair start.")
 
 
 def _in_turn(
@@ -341,6 +353,7 @@ def main() -> None:
 
     options = _parser().parse_args()
     repeats = 1 if options.quick else options.repeats
+    _compile_package()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
         photom = Path(write_references(folder / "references")["photom"])

@@ -9,6 +9,7 @@ inherit: ``Step._get_config_from_parameters`` (``references.py``), ``Step._input
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -96,18 +97,22 @@ def load_asdf_extensions() -> None:
     and half a second, which is half of what importing jwst takes.  While they are loaded,
     ``yaml.safe_load`` takes the parser of libyaml, which makes the same of the same text in a
     tenth of the time.  Where PyYAML has been built without it, or asdf reads its manifests in
-    another way, nothing is gained and nothing lost.
+    another way, nothing is gained and nothing lost.  What is loaded stays, so that the garbage
+    collector, which would look at it again and again, waits until it is there.
     """
     loader = getattr(yaml, "CSafeLoader", None)
     if loader is None:
         return
-    slow = yaml.safe_load
+    slow, collects = yaml.safe_load, gc.isenabled()
     yaml.safe_load = lambda stream: yaml.load(stream, Loader=loader)
+    gc.disable()
     try:
         # The first look at them loads them; later ones cost nothing.
         _ = asdf.get_config().extensions
     finally:
         yaml.safe_load = slow
+        if collects:
+            gc.enable()
 
 
 @contextmanager

@@ -160,8 +160,6 @@ def mean_spectrum(
     ValueError
         If the shapes differ, or the threshold is not positive.
     """
-    from astropy.stats import sigma_clip
-
     wavelength, flux = np.asarray(wavelength, float), np.asarray(flux, float)
     if flux.ndim != 2 or flux.shape != np.shape(error) or flux.shape[1:] != wavelength.shape:
         raise ValueError(
@@ -172,6 +170,8 @@ def mean_spectrum(
         raise ValueError("the clipping threshold must be positive")
     masked = np.ma.masked_invalid(flux)
     if maxiters > 0 and len(flux) > 1:
+        from astropy.stats import sigma_clip
+
         masked = sigma_clip(masked, sigma=sigma, maxiters=maxiters, axis=0, copy=True)
     keep = ~np.ma.getmaskarray(masked)
     n_used = keep.sum(axis=0)

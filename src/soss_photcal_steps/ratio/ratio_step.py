@@ -152,7 +152,8 @@ class SossRatioStep(SossStep):
         if self.contamination_image:
             paths.append(self.make_input_path(self.contamination_image))
         self.protect(star.found.path)
-        result = SossRatioModel()
+        # It is checked as a whole when it is saved, and not part by part.
+        result = SossRatioModel(validate_on_assignment=False)
         product.fill(result, spectra, star, orders, self.photom_file)
         self.record(
             result,

@@ -166,12 +166,13 @@ def _fit(
         means = block_means(sky, blocks, active, templates, geometry, options.prior, modes)
         tune = iteration >= options.first_tuned
         solution = solve(means, options, solution, 4 if last else 3, tune)
-        model, coefficients = _model(solution, templates, modes, options)
+        levels, tilt, coefficients = _chosen(solution, modes, options, len(templates.images))
         wing = wing_image(geometry, means.basis, coefficients, sky)
         if last:
             result = conclude(solution, means, modes, blocks, options)
             return _assemble(result, templates, active, wing)
         far = far_wing(means.basis, coefficients)
+        model = templates.on_bins(levels, tilt)
         residual = np.where(weight > 0, sky.value - model - wing, 0)
         zone = np.searchsorted(ZONES, geometry.distance.min(axis=0))
         doubt = options.wing_doubt * solution.floor[zone] * wing
@@ -184,21 +185,20 @@ def _fit(
     raise ValueError("a fit needs at least one iteration")
 
 
-def _model(
-    solution: Solution, templates: TemplateSet, modes: LibraryModes | None, options: FitOptions
-) -> tuple[np.ndarray, np.ndarray]:
-    """Background on the bins, and the coefficients of the wing that goes with it.
+def _chosen(
+    solution: Solution, modes: LibraryModes | None, options: FitOptions, n_templates: int
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Levels and tilt of the background, and the coefficients of the wing that goes with it.
 
     What the best template lacks would be taken for sources, and their wings would then make
     good for it: where the combination is clearly better, it is the one that is looked at.
     """
-    mixed, coefficients = solution.mixed, solution.mixed_coefficients
-    combined = options.combine == "always" or solution.gain > options.margin
-    if combined and modes is not None and mixed is not None and coefficients is not None:
-        return templates.on_bins(modes.weights(mixed), modes.tilt(mixed)), coefficients
-    levels = np.zeros((len(templates.images), 2))
+    mixed, least = solution.mixed, -np.inf if options.combine == "always" else options.margin
+    if modes is not None and mixed is not None and mixed.gain > least:
+        return modes.weights(mixed.amplitudes), modes.tilt(mixed.amplitudes), mixed.coefficients
+    levels = np.zeros((n_templates, 2))
     levels[solution.best] = solution.fits[solution.best].amplitudes
-    return templates.on_bins(levels), solution.coefficients
+    return levels, None, solution.coefficients
 
 
 def _check_sky(weight: np.ndarray, templates: TemplateSet, least: int) -> None:

@@ -29,7 +29,7 @@ from soss_photcal_steps.background.wings import (
     wing_basis,
 )
 
-__all__ = ["BlockMeans", "Solution", "block_means", "solve"]
+__all__ = ["BlockMeans", "Combination", "Solution", "block_means", "solve"]
 
 # Distances from the nearest trace between which the error of the wing model is common, pixels.
 ZONES = np.array([28.0, 40.0, 60.0, 95.0])
@@ -124,6 +124,25 @@ def block_means(
 
 
 @dataclass(frozen=True)
+class Combination:
+    """Fit of a combination of the library.
+
+    Attributes
+    ----------
+    amplitudes : ndarray
+        Amplitudes of the background terms, as `LibraryModes.terms` has them.
+    coefficients : ndarray
+        Wing coefficients with it.
+    gain : float
+        Log evidence over that of the best template.
+    """
+
+    amplitudes: np.ndarray
+    coefficients: np.ndarray
+    gain: float
+
+
+@dataclass(frozen=True)
 class Solution:
     """Solution of the single templates, with the weights of the blocks.
 
@@ -146,10 +165,8 @@ class Solution:
         Noise that the blocks of a column have in common.
     floor : ndarray
         Relative error of the wing model in each zone.
-    mixed, mixed_coefficients : ndarray or None
-        Amplitudes of the combination, and the wing coefficients with it; None without one.
-    gain : float
-        Log evidence of the combination over that of the best template; -inf without one.
+    mixed : Combination or None
+        The combination of the library, if it was tried.
     """
 
     fits: list[LinearFit]
@@ -162,9 +179,7 @@ class Solution:
     factors: dict[str, float]
     stripes: Stripes
     floor: np.ndarray
-    mixed: np.ndarray | None = None
-    mixed_coefficients: np.ndarray | None = None
-    gain: float = -np.inf
+    mixed: Combination | None = None
 
 
 def _wing_floor(
@@ -221,9 +236,7 @@ def solve(
     floor = np.full(len(ZONES) + 1, options.wing_floor)
     limits = None if means.mixed_sigma is None else combination_bounds(means.mixed_sigma, level)
     stripes = Stripes(means.column, 0.0 if start is None else start.stripes.variance)
-    mixed: np.ndarray | None = None
-    mixed_coefficients: np.ndarray | None = None
-    gain = -np.inf
+    mixed: Combination | None = None
     for turn in range(rounds):
         variance = (known + (floor[means.zone] * wing) ** 2) / np.maximum(robust, 1e-4)
         equations = NormalEquations(means.data, variance, design, means.terms, stripes)
@@ -236,16 +249,17 @@ def solve(
             best = int(np.argmax([f.log_evidence for f in fits]))
         coefficients = equations.coefficients(mean, covariance, best, fits[best].amplitudes)
         wing = np.abs(design @ coefficients)
-        if mixture is None or limits is None:
+        if mixture is None:
             model = means.terms[best] @ fits[best].amplitudes + design @ coefficients
         else:
             # Weights from the most flexible model are fair to all templates; from the best
             # template they would make the blocks count less that speak against it.
-            whole_library = mixture.solve(mean, covariance, limits)[0]
-            mixed = whole_library.amplitudes
-            mixed_coefficients = mixture.coefficients(mean, covariance, 0, mixed)
-            gain = whole_library.log_evidence - max(f.log_evidence for f in fits)
-            model = means.mixed @ mixed + design @ mixed_coefficients
+            fit = mixture.solve(mean, covariance, limits)[0]
+            mixed = Combination(
+                fit.amplitudes, mixture.coefficients(mean, covariance, 0, fit.amplitudes),
+                fit.log_evidence - max(f.log_evidence for f in fits),
+            )  # fmt: skip
+            model = means.mixed @ mixed.amplitudes + design @ mixed.coefficients
         residual = means.data - model
         stripes = stripes.tuned(residual, variance)
         residual = stripes.cleaned(residual, variance)
@@ -258,7 +272,7 @@ def solve(
     return Solution(
         fits, best, coefficients, means.basis.design @ coefficients, residual,
         known + (floor[means.zone] * wing) ** 2, robust, factors, stripes, floor,
-        mixed, mixed_coefficients, gain,
+        mixed,
     )  # fmt: skip
 
 
@@ -289,6 +303,7 @@ def _tune_prior(
     """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
     basis = means.basis
     tuned = {name: width for name, width in _EXPECTED.items() if name in basis.parts}
+    widths = tuple(tuned)
 
     def evidence(trial: dict[str, float]) -> float:
         mean, covariance = basis.prior(trial)
@@ -300,7 +315,6 @@ def _tune_prior(
         top = max(values)
         return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
 
-    widths = tuple(tuned)
     trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
     scores = [evidence(trial) for trial in trials]
     best, tuned = max(scores), trials[int(np.argmax(scores))]

@@ -69,8 +69,10 @@ class TemplateSet:
         ]
         if tilt is not None and np.any(tilt):
             columns = (np.arange(sides[0].shape[1]) + 0.5) * self.factor - 0.5
-            along = 1 + np.einsum("sd,sdx->sx", tilt, tilt_shapes(columns, np.shape(tilt)[1]))
-            sides = [side * factor for side, factor in zip(sides, along, strict=True)]
+            sides = [
+                side * (1 + along)
+                for side, along in zip(sides, _departures(tilt, columns), strict=True)
+            ]
         return np.asarray(sides[0] + sides[1], np.float32)
 
     def unbinned(self, binned: np.ndarray, n_columns: int) -> np.ndarray:
@@ -116,12 +118,16 @@ class TemplateSet:
             fraction = right_fraction(geometry, nx)
             total += image * (np.float32(left) + np.float32(right - left) * fraction)
         if tilt is not None and np.any(tilt):
-            shapes = tilt_shapes(np.arange(nx), np.asarray(tilt).shape[1])
-            along = np.einsum("sd,sdx->sx", tilt, shapes).astype(np.float32)
+            along = _departures(tilt, np.arange(nx)).astype(np.float32)
             main = int(np.argmax(np.abs(weights).sum(axis=1)))
             fraction = right_fraction(self.geometry[main], nx)
             total *= 1 + along[0] + (along[1] - along[0]) * fraction
         return total
+
+
+def _departures(tilt: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Smooth factors less 1, left and right, shape (2, n), from their coefficients."""
+    return np.einsum("sd,sdx->sx", tilt, tilt_shapes(columns, np.shape(tilt)[1]))
 
 
 def tilt_shapes(columns: np.ndarray, count: int) -> np.ndarray:

@@ -1,12 +1,16 @@
 """The linear model against scipy's Gaussian and direct least squares."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from soss_photcal_steps.background.fit import NormalEquations, Stripes, robust_weights
+from soss_photcal_steps.background.fit import NormalEquations, robust_weights
+from soss_photcal_steps.background.stripes import Stripes, stripe_shapes
+from soss_photcal_steps.background.tuning import tune_stripes
 
 FEW = settings(max_examples=20, deadline=None, derandomize=True)
 
@@ -107,13 +111,21 @@ def test_wing_coefficients_minimise_the_cost():
     assert fit.cost == pytest.approx(cost, rel=1e-8)
 
 
-def test_stripes_are_a_common_variance_of_the_columns():
+def stripes_of(column, seed=1):
+    """Offsets of columns with a covariance of their own."""
+    n = int(column.max()) + 1
+    root = np.random.default_rng(seed).normal(size=(n, n))
+    return Stripes(column, 0.3 * root @ root.T)
+
+
+def test_stripes_are_a_common_error_of_the_columns():
     """With stripes the solution is that of the full covariance, with the evidence of scipy."""
     p = problem(6)
     column = np.repeat(np.arange(8), 5)
-    shared = 0.8 * (column[:, None] == column)
+    stripes = stripes_of(column)
+    shared = stripes.covariance[column[:, None], column]
     bounds = np.array([2.0, 0.7])
-    found = NormalEquations(p["data"], p["variance"], p["design"], p["terms"], Stripes(column, 0.8))
+    found = NormalEquations(p["data"], p["variance"], p["design"], p["terms"], stripes)
     for k, fit in enumerate(found.solve(p["mean"], p["covariance"])):
         a = p["terms"][k]
         c = direct(p, k)[3] + shared
@@ -129,32 +141,81 @@ def test_stripes_are_a_common_variance_of_the_columns():
         assert fit.log_evidence == pytest.approx(expected + constant, abs=1e-7)
 
 
-def test_stripes_find_their_variance_and_offsets():
-    """Variance and offsets of 60 columns come back, and noise alone has hardly any."""
+def test_columns_without_blocks_change_nothing():
+    """A column of which no block is left has no part, whatever its offset may be."""
+    p = problem(6)
+    column = np.repeat(np.arange(8), 5)
+    stripes = stripes_of(column)
+    wider = np.pad(stripes.covariance, (0, 1), constant_values=0.1) + 5 * np.eye(9)
+    few = Stripes(column, stripes.covariance + 5 * np.eye(8))
+    parts = [
+        NormalEquations(p["data"], p["variance"], p["design"], p["terms"], s)
+        for s in (few, Stripes(column, wider))
+    ]
+    one, two = (e.solve(p["mean"], p["covariance"])[0] for e in parts)
+    np.testing.assert_allclose(one.amplitudes, two.amplitudes, rtol=1e-9)
+    assert one.log_evidence == pytest.approx(two.log_evidence)
+    assert np.isinf(parts[1].column_error[8])
+    expected = 1 / np.sqrt((1 / p["variance"]).reshape(8, 5).sum(axis=1))
+    np.testing.assert_allclose(parts[1].column_error[:8], expected)
+
+
+def test_offsets_that_are_taken_off_leave_the_noise():
+    """What is left of a residual without its offsets has the scatter of the noise."""
     rng = np.random.default_rng(7)
     column = np.repeat(np.arange(60), 16)
     variance = rng.uniform(0.5, 2, column.size)
-    offset = rng.normal(0, 1.5, 60)[column]
     quiet = np.sqrt(variance) * rng.normal(size=column.size)
-    found = Stripes(column).tuned(quiet + offset, variance)
-    assert found.variance == pytest.approx(1.5**2, rel=0.4)
-    # What is left has the scatter of the noise, also where the offsets follow some of it.
-    assert np.std(found.cleaned(quiet + offset, variance) / np.sqrt(variance)) == pytest.approx(
-        1, abs=0.03
-    )
+    apart = np.abs(np.subtract.outer(np.arange(60), np.arange(60)))
+    stripes = Stripes(column, 1.5**2 * 0.5**apart)
+    offset = (np.linalg.cholesky(stripes.covariance) @ rng.normal(size=60))[column]
+    left = stripes.cleaned(quiet + offset, variance)
+    assert np.std(left / np.sqrt(variance)) == pytest.approx(1, abs=0.03)
+    assert np.std(left - quiet) < 0.35 < 1 < np.std(offset)
     few = np.repeat(np.arange(400), 2)
     wild = rng.normal(size=800) + rng.normal(0, 1.5, 400)[few]
-    assert np.std(Stripes(few, 1.5**2).cleaned(wild, np.ones(800))) == pytest.approx(1, abs=0.06)
-    assert Stripes(column).tuned(quiet, variance).variance < 0.1
-    # One column with a source does not set the scale.
-    spoiled = Stripes(column).tuned(quiet + offset + 50 * (column == 3), variance)
-    assert spoiled.variance < 2 * found.variance
+    alone = Stripes(few, 1.5**2 * np.eye(400))
+    assert np.std(alone.cleaned(wild, np.ones(800))) == pytest.approx(1, abs=0.06)
+    np.testing.assert_array_equal(Stripes.none(column, 60).cleaned(quiet, variance), quiet)
+
+
+def test_shapes_of_stripes_are_means_over_pixels():
+    """Covariances of columns of blocks are means of those of pixel columns."""
+    edges = (0.0, 48.0, 56.0, 64.0, 102.0)
+    alone, shared = stripe_shapes(edges)
+    fine = (np.arange(102 * 20) + 0.5) / 20
+    kernel = np.exp(-np.abs(fine[:, None] - fine) / 16)
+    mean = np.array([(fine >= a) & (fine < b) for a, b in itertools.pairwise(edges)], float)
+    mean /= mean.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(shared, mean @ kernel @ mean.T, rtol=1e-3)
+    np.testing.assert_allclose(alone, np.diag([1 / 48, 1 / 8, 1 / 8, 1 / 38]))
+
+
+@pytest.mark.parametrize(("alone", "shared"), [(0.0, 0.0), (1.5, 0.0), (0.0, 0.4), (1.0, 0.3)])
+def test_the_covariance_of_stripes_is_found(alone, shared):
+    """Offsets of 60 columns with a known covariance come back; noise alone has hardly any."""
+    rng = np.random.default_rng(11)
+    column = np.repeat(np.arange(60), 16)
+    shapes = stripe_shapes(tuple(np.arange(61.0) * 8))
+    truth = alone**2 * shapes[0] + shared**2 * shapes[1]
+    variance = rng.uniform(0.2, 0.5, column.size)
+    design = rng.normal(size=(column.size, 3))
+    terms = rng.uniform(0.5, 1.5, (2, column.size, 2))
+    data = terms[1] @ [2.0, 3.0] + design @ [0.1, -0.1, 0.2]
+    data += np.sqrt(variance) * rng.normal(size=column.size)
+    data += (np.linalg.cholesky(truth + 1e-12 * np.eye(60)) @ rng.normal(size=60))[column]
+    equations = NormalEquations(data, variance, design, terms, Stripes.none(column, 60))
+    found = tune_stripes(equations, 1, (np.zeros(3), np.eye(3), None), shapes)
+    scale = np.diag(truth).mean()
+    assert np.diag(found).mean() == pytest.approx(scale, rel=0.5, abs=0.005)
+    beside = np.diag(truth, 1).mean()
+    assert np.diag(found, 1).mean() == pytest.approx(beside, rel=0.6, abs=0.01)
 
 
 def test_other_terms_for_the_same_data():
     """Equations with other terms equal those that are made anew."""
     p = problem(8)
-    stripes = Stripes(np.repeat(np.arange(8), 5), 0.3)
+    stripes = stripes_of(np.repeat(np.arange(8), 5))
     terms = np.random.default_rng(9).uniform(0.5, 1.5, (1, 40, 4))
     once = NormalEquations(p["data"], p["variance"], p["design"], p["terms"], stripes)
     found = once.with_terms(terms).solve(p["mean"], p["covariance"])[0]
@@ -162,6 +223,11 @@ def test_other_terms_for_the_same_data():
     expected = anew.solve(p["mean"], p["covariance"])[0]
     np.testing.assert_allclose(found.amplitudes, expected.amplitudes, rtol=1e-9)
     assert found.log_evidence == pytest.approx(expected.log_evidence)
+    bare = Stripes.none(stripes.column, 8)
+    later = NormalEquations(p["data"], p["variance"], p["design"], terms, bare)
+    later = later.with_stripes(stripes.covariance).solve(p["mean"], p["covariance"])[0]
+    np.testing.assert_allclose(later.amplitudes, expected.amplitudes, rtol=1e-9)
+    assert later.log_evidence == pytest.approx(expected.log_evidence)
     assert once.solve(p["mean"], p["covariance"])[0].amplitudes.shape == (2,)
 
 

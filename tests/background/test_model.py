@@ -233,9 +233,7 @@ def test_levels_and_covariance_are_the_stated_sums(templates):
     weight = solution.robust
     squares = (weight * solution.residual**2 / solution.variance).sum() / weight.sum()
     variance = max(squares, 1) * solution.variance / np.maximum(weight, 1e-4)
-    stripes = dataclasses.replace(
-        solution.stripes, variance=max(squares, 1) * solution.stripes.variance
-    )
+    stripes = solution.stripes.scaled(max(squares, 1))
     design = means.basis.design[means.used]
     prior = means.basis.prior(solution.factors)
     terms = means.terms[2]

@@ -163,7 +163,7 @@ def conclude(
     w = solution.robust
     scale = max(_chi_square(solution.residual, solution.variance, w), 1.0)
     variance = scale * solution.variance / np.maximum(w, 1e-4)
-    stripes = replace(solution.stripes, variance=scale * solution.stripes.variance)
+    stripes = solution.stripes.scaled(scale)
     design = means.basis.design[means.used]
     prior = means.basis.prior(solution.factors)
     equations = NormalEquations(means.data, variance, design, means.terms, stripes)

@@ -7,14 +7,15 @@ eliminated once for all templates, so that a whole library costs little more tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg.lapack import dpotrf, dtrtrs
 
-__all__ = ["LinearFit", "NormalEquations", "Stripes", "combination_bounds", "robust_weights"]
+from soss_photcal_steps.background.stripes import Stripes
+
+__all__ = ["LinearFit", "NormalEquations", "combination_bounds", "robust_weights"]
 
 
 def robust_weights(
@@ -80,96 +81,6 @@ class LinearFit:
     log_evidence: float
 
 
-@dataclass(frozen=True)
-class Stripes:
-    """Noise that all blocks of a column of blocks have in common, as 1/f noise leaves it.
-
-    Attributes
-    ----------
-    column : ndarray of int
-        Column of each block, shape (n_blocks,).
-    variance : float
-        Variance of the common offsets, (DN/s)^2.
-    """
-
-    column: np.ndarray
-    variance: float = 0.0
-
-    def whitening(self, variance: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
-        """Prepare what makes the blocks' errors independent of each other.
-
-        Parameters
-        ----------
-        variance : ndarray
-            Independent variance of the blocks, shape (n_blocks,).
-
-        Returns
-        -------
-        whiten : callable
-            Takes and gives an array of shape (n_blocks, n), in units of the independent error.
-        log_norm : float
-            What the offsets add to the logarithm of the determinant of the covariance.
-        """
-        # Inverse standard deviations, one line for each column.
-        roots = np.zeros((int(self.column.max()) + 1, len(self.column)))
-        roots[self.column, np.arange(len(self.column))] = 1 / np.sqrt(variance)
-        size = (roots**2).sum(axis=1)
-        shrink = (1 - 1 / np.sqrt(1 + self.variance * size)) / np.maximum(size, 1e-300)
-
-        def whiten(values: np.ndarray) -> np.ndarray:
-            return values - roots.T @ (shrink[:, None] * (roots @ values))
-
-        return whiten, float(np.log1p(self.variance * size).sum())
-
-    def cleaned(self, residual: np.ndarray, variance: np.ndarray) -> np.ndarray:
-        """Take the most likely offsets off.
-
-        The offsets also follow the noise of the blocks, the more the fewer there are in a
-        column; what is left is brought back to the scatter that the noise has.
-
-        Parameters
-        ----------
-        residual, variance : ndarray
-            Residual of the blocks and its independent variance, shape (n_blocks,).
-
-        Returns
-        -------
-        ndarray
-            Residual without what the columns have in common, shape (n_blocks,), DN/s.
-        """
-        weight = np.bincount(self.column, 1 / variance)
-        total = np.bincount(self.column, residual / variance)
-        share = (self.variance / (1 + self.variance * weight))[self.column]
-        followed = np.minimum(share / variance, 0.9)
-        return (residual - share * total[self.column]) / np.sqrt(1 - followed)
-
-    def tuned(self, residual: np.ndarray, variance: np.ndarray) -> Stripes:
-        """Find the variance of the offsets from the residuals, by maximum likelihood.
-
-        Parameters
-        ----------
-        residual, variance : ndarray
-            Residual of the blocks and its independent variance, shape (n_blocks,).
-
-        Returns
-        -------
-        Stripes
-            The same columns with the variance found.
-        """
-        weight = np.bincount(self.column, 1 / variance)
-        known = weight > 0
-        mean = np.bincount(self.column, residual / variance)[known] / weight[known]
-        error = 1 / weight[known]
-        # A column with a source that was missed must not set the scale: beyond three standard
-        # deviations, by the median of the squares, nothing counts more.
-        top = 9 * np.median(mean**2) / 0.455
-        square = np.minimum(mean**2, max(top, 1e-300))
-        trial = np.concatenate([[0.0], np.geomspace(0.05, 30, 40) ** 2 * np.median(error)])
-        total = trial[:, None] + error
-        score = -0.5 * (np.log(total) + square / total).sum(axis=1)
-        return replace(self, variance=float(trial[np.argmax(score)]))
-
-
 class NormalEquations:
     """Data, wing terms and background terms of many models, reduced to their products.
 
@@ -196,31 +107,55 @@ class NormalEquations:
         stripes: Stripes | None = None,
     ) -> None:
         self._scale = 1 / np.sqrt(variance)
-        self._whiten = None
-        # The last prior and its factors, which equations with other terms share.
-        self._factors: list[np.ndarray] = []
-        self.log_variance = float(np.log(variance).sum())
-        if stripes is not None and stripes.variance > 0:
-            self._whiten, log_norm = stripes.whitening(variance)
-            self.log_variance += log_norm
-        self._x = self._scaled(design)
-        self._y = self._scaled(data[:, None])[:, 0]
-        self.wing_wing = self._x.T @ self._x
-        self.wing_data = self._x.T @ self._y
-        self.data_data = float(self._y @ self._y)
+        # Wing terms and, last, the data, in units of the independent error.
+        self._scaled = np.column_stack([design, data]) * self._scale[:, None]
+        self._products = self._scaled.T @ self._scaled
+        self._independent = float(np.log(variance).sum())
+        self._unit: np.ndarray | None = None
+        self._size = np.zeros(0)
+        if stripes is not None:
+            self._unit, self._size = stripes.directions(variance)
+            self._along = self._unit @ self._scaled
         self._set_terms(terms)
-
-    def _scaled(self, values: np.ndarray) -> np.ndarray:
-        scaled = values * self._scale[:, None]
-        return scaled if self._whiten is None else self._whiten(scaled)
+        self._set_stripes(None if stripes is None else stripes.covariance)
 
     def _set_terms(self, terms: np.ndarray) -> None:
         n_models, n_blocks, self.n = terms.shape
-        t = self._scaled(terms.transpose(1, 0, 2).reshape(n_blocks, -1))
-        self.wing_terms = self._x.T @ t
-        self.terms_data = t.T @ self._y
+        t = terms.transpose(1, 0, 2).reshape(n_blocks, -1) * self._scale[:, None]
+        self._cross = self._scaled.T @ t
         by_model = t.reshape(n_blocks, n_models, self.n).transpose(1, 2, 0)
-        self.terms_terms = by_model @ by_model.transpose(0, 2, 1)
+        self._squares = by_model @ by_model.transpose(0, 2, 1)
+        if self._unit is not None:
+            self._terms_along = self._unit @ t
+
+    def _set_stripes(self, covariance: np.ndarray | None) -> None:
+        """Take from all products what lies along the stripes, as far as these explain it."""
+        # The last prior and its factors, which equations with other terms share.
+        self._factors: list[np.ndarray] = []
+        self._explained: np.ndarray | None = None
+        self.log_variance, products = self._independent, self._products
+        if covariance is not None and covariance.any():
+            total = self._size[:, None] * covariance * self._size
+            total[np.diag_indices_from(total)] += 1.0
+            factor = dpotrf(total, lower=1, clean=1)[0]
+            self.log_variance += 2 * float(np.log(np.diag(factor)).sum())
+            half = dtrtrs(factor, np.eye(len(factor)), lower=1)[0]
+            self._explained = np.eye(len(factor)) - half.T @ half
+            products = products - self._along.T @ self._explained @ self._along
+        self.wing_wing = products[:-1, :-1]
+        self.wing_data, self.data_data = products[:-1, -1], float(products[-1, -1])
+        self._reduce_terms()
+
+    def _reduce_terms(self) -> None:
+        cross, self.terms_terms = self._cross, self._squares
+        if self._explained is not None:
+            explained = self._explained @ self._terms_along
+            cross = cross - self._along.T @ explained
+            shape = (len(explained), -1, self.n)
+            explained = explained.reshape(shape).transpose(1, 2, 0)
+            along = self._terms_along.reshape(shape).transpose(1, 0, 2)
+            self.terms_terms = self._squares - explained @ along
+        self.wing_terms, self.terms_data = cross[:-1], cross[-1]
 
     def with_terms(self, terms: np.ndarray) -> NormalEquations:
         """Make the equations of other models for the same data and wing terms.
@@ -237,6 +172,36 @@ class NormalEquations:
         """
         other = copy(self)
         other._set_terms(terms)
+        other._reduce_terms()
+        return other
+
+    @property
+    def column_error(self) -> np.ndarray:
+        """Error of the mean of each column, infinite without blocks, shape (n_columns,), DN/s."""
+        return np.where(self._size > 0, 1 / np.maximum(self._size, 1e-150), np.inf)
+
+    def with_stripes(self, covariance: np.ndarray) -> NormalEquations:
+        """Make the equations for other stripes.
+
+        Parameters
+        ----------
+        covariance : ndarray
+            Covariance of the offsets, shape (n_columns, n_columns), (DN/s)^2.
+
+        Returns
+        -------
+        NormalEquations
+            The new equations.
+
+        Raises
+        ------
+        ValueError
+            If these equations were made without columns.
+        """
+        if self._unit is None:
+            raise ValueError("equations without columns have no stripes")
+        other = copy(self)
+        other._set_stripes(covariance)
         return other
 
     def _factor(self, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,23 +6,23 @@ found together, in a few rounds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from soss_photcal_steps.background.fit import (
     LinearFit,
     NormalEquations,
-    Stripes,
     combination_bounds,
     robust_weights,
 )
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import LibraryModes
 from soss_photcal_steps.background.sky import Blocks, Sky
+from soss_photcal_steps.background.stripes import Stripes, stripe_shapes
 from soss_photcal_steps.background.templates import TemplateSet
+from soss_photcal_steps.background.tuning import tune_prior, tune_stripes
 from soss_photcal_steps.background.wings import (
-    ROUND,
     WingBasis,
     WingField,
     WingPrior,
@@ -49,6 +49,8 @@ class BlockMeans:
         Blocks right of the break.
     column : ndarray of int
         Column of blocks.
+    shapes : ndarray
+        Covariances that common offsets of these columns may have, `stripe_shapes`.
     data, noise : ndarray
         Mean count rate, DN/s, and its variance from the pixels' errors.
     terms : ndarray
@@ -63,6 +65,7 @@ class BlockMeans:
     zone: np.ndarray
     right: np.ndarray
     column: np.ndarray
+    shapes: np.ndarray
     data: np.ndarray
     noise: np.ndarray
     terms: np.ndarray
@@ -118,8 +121,19 @@ def block_means(
     sigma = None if modes is None else modes.prior_sigma
     right = terms[0][:, 1] > terms[0][:, 0]
     column = np.flatnonzero(used) % blocks.shape[1]
+    edges = sky.factor * np.append(blocks.bin_edges, sky.value.shape[1]).astype(float)
     return BlockMeans(
-        used, zone[used], right, column, data[used], noise[used], terms, basis, mixed, sigma
+        used,
+        zone[used],
+        right,
+        column,
+        stripe_shapes(tuple(edges)),
+        data[used],
+        noise[used],
+        terms,
+        basis,
+        mixed,
+        sigma,
     )
 
 
@@ -235,15 +249,24 @@ def solve(
     known = means.noise + (options.level_floor * level) ** 2
     floor = np.full(len(ZONES) + 1, options.wing_floor)
     limits = None if means.mixed_sigma is None else combination_bounds(means.mixed_sigma, level)
-    stripes = Stripes(means.column, 0.0 if start is None else start.stripes.variance)
+    stripes = Stripes.none(means.column, len(means.shapes[0]))
+    if start is not None:
+        stripes = replace(start.stripes, column=means.column)
     mixed: Combination | None = None
     for turn in range(rounds):
         variance = (known + (floor[means.zone] * wing) ** 2) / np.maximum(robust, 1e-4)
         equations = NormalEquations(means.data, variance, design, means.terms, stripes)
         mixture = None if means.mixed is None else equations.with_terms(means.mixed[None])
         if tune and turn == rounds - 2:
-            factors = _tune_prior(equations, mixture, means, limits, options.margin)
+            factors = tune_prior(equations, mixture, means.basis, limits, options.margin)
         mean, covariance = means.basis.prior(factors)
+        if turn == rounds - 2:
+            found = tune_stripes(
+                mixture or equations, 0 if mixture else best, (mean, covariance, limits),
+                means.shapes,
+            )  # fmt: skip
+            stripes, equations = replace(stripes, covariance=found), equations.with_stripes(found)
+            mixture = mixture and mixture.with_stripes(found)
         fits = equations.solve(mean, covariance)
         if options.template is None:
             best = int(np.argmax([f.log_evidence for f in fits]))
@@ -261,7 +284,6 @@ def solve(
             )  # fmt: skip
             model = means.mixed @ mixed.amplitudes + design @ mixed.coefficients
         residual = means.data - model
-        stripes = stripes.tuned(residual, variance)
         residual = stripes.cleaned(residual, variance)
         quiet = wing < 0.1 * level
         if quiet.sum() > 30:
@@ -274,63 +296,3 @@ def solve(
         known + (floor[means.zone] * wing) ** 2, robust, factors, stripes, floor,
         mixed,
     )  # fmt: skip
-
-
-# Widths of the prior, relative to those that `WingPrior` states, that are expected before the
-# data are seen: two real standards differ by no more.  Along the dispersion light is spread as by
-# a round point spread function, or hardly.
-_EXPECTED = {
-    "shape": 0.15, "order": 0.15, "side": 0.15, "chromatic": 0.15, "outside": 0.4, "spread": 0.05,
-}  # fmt: skip
-# How readily wider ones are believed, in the natural logarithm.  What is left of field stars and
-# noise also asks for them, and then wing and background are hard to tell apart.
-_WIDENING = 0.38
-# Least width of the prior where a round point spread function is expected: real ones are not
-# that round.
-_ROUND_WIDTH = 0.4
-_SPREADS = ((0.0, 0.05), (0.0, 0.15), (0.0, 0.4), (0.0, 1.0), (1.0, _ROUND_WIDTH), (1.0, 1.0))
-_FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
-_SWEEPS = 3
-
-
-def _tune_prior(
-    equations: NormalEquations,
-    mixture: NormalEquations | None,
-    means: BlockMeans,
-    limits: np.ndarray | None,
-    margin: float,
-) -> dict[str, float]:
-    """Widths of the wing's prior that the data themselves ask for (type II likelihood)."""
-    basis = means.basis
-    tuned = {name: width for name, width in _EXPECTED.items() if name in basis.parts}
-    widths = tuple(tuned)
-
-    def evidence(trial: dict[str, float]) -> float:
-        mean, covariance = basis.prior(trial)
-        values = [f.log_evidence for f in equations.solve(mean, covariance)]
-        if mixture is not None:
-            values.append(mixture.solve(mean, covariance, limits)[0].log_evidence - margin)
-        wider = [np.log(trial[name] / _EXPECTED[name]) for name in widths]
-        penalty = 0.5 * (np.maximum(wider, 0) ** 2).sum() / _WIDENING**2
-        top = max(values)
-        return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
-
-    trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
-    scores = [evidence(trial) for trial in trials]
-    best, tuned = max(scores), trials[int(np.argmax(scores))]
-    for sweep in range(_SWEEPS):
-        before = best
-        for name in widths:
-            start = tuned[name]
-            for factor in _FACTORS:
-                # Later sweeps look at the neighbours only.
-                if factor == start or (sweep and not 0.2 < factor / start < 4):
-                    continue
-                if name == "spread" and tuned[ROUND] and factor < _ROUND_WIDTH:
-                    continue
-                score = evidence({**tuned, name: float(factor)})
-                if score > best:
-                    best, tuned = score, {**tuned, name: float(factor)}
-        if best == before:
-            break
-    return tuned

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from soss_photcal_steps.background.fit import LinearFit, NormalEquations, Stripes
+from soss_photcal_steps.background.fit import LinearFit, NormalEquations
 from soss_photcal_steps.background.sky import Blocks
+from soss_photcal_steps.background.stripes import Stripes
 from soss_photcal_steps.background.templates import TemplateSet, shape_modes, tilt_shapes
 
 __all__ = ["LibraryModes", "Selection", "average_models", "library_modes", "probabilities"]

@@ -1,0 +1,137 @@
+"""Widths of priors and variances that the data themselves ask for (type II likelihood)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from soss_photcal_steps.background.fit import NormalEquations
+from soss_photcal_steps.background.wings import ROUND, WingBasis
+
+__all__ = ["tune_prior", "tune_stripes"]
+
+# Widths of the prior, relative to those that `WingPrior` states, that are expected before the
+# data are seen: two real standards differ by no more.  Along the dispersion light is spread as by
+# a round point spread function, or hardly.
+_EXPECTED = {
+    "shape": 0.15, "order": 0.15, "side": 0.15, "chromatic": 0.15, "outside": 0.4, "spread": 0.05,
+}  # fmt: skip
+# How readily wider ones are believed, in the natural logarithm.  What is left of field stars and
+# noise also asks for them, and then wing and background are hard to tell apart.
+_WIDENING = 0.38
+# Least width of the prior where a round point spread function is expected: real ones are not
+# that round.
+_ROUND_WIDTH = 0.4
+_SPREADS = ((0.0, 0.05), (0.0, 0.15), (0.0, 0.4), (0.0, 1.0), (1.0, _ROUND_WIDTH), (1.0, 1.0))
+_FACTORS = np.array([0.05, 0.15, 0.4, 1.0, 2.0])
+_SWEEPS = 3
+
+
+def tune_prior(
+    equations: NormalEquations,
+    mixture: NormalEquations | None,
+    basis: WingBasis,
+    limits: np.ndarray | None,
+    margin: float,
+) -> dict[str, float]:
+    """Find the widths of the wing's prior that the data themselves ask for.
+
+    Parameters
+    ----------
+    equations, mixture : NormalEquations
+        Those of the single templates, and of their combination, if it is tried.
+    basis : WingBasis
+        Wing terms and their prior.
+    limits : ndarray or None
+        Variance of the priors of the combination's amplitudes.
+    margin : float
+        Gain in log evidence that a combination must have over the best template.
+
+    Returns
+    -------
+    dict of str to float
+        Widths relative to those that `WingPrior` states, for `WingBasis.prior`.
+    """
+    tuned = {name: width for name, width in _EXPECTED.items() if name in basis.parts}
+    widths = tuple(tuned)
+
+    def evidence(trial: dict[str, float]) -> float:
+        mean, covariance = basis.prior(trial)
+        values = [f.log_evidence for f in equations.solve(mean, covariance)]
+        if mixture is not None:
+            values.append(mixture.solve(mean, covariance, limits)[0].log_evidence - margin)
+        wider = [np.log(trial[name] / _EXPECTED[name]) for name in widths]
+        penalty = 0.5 * (np.maximum(wider, 0) ** 2).sum() / _WIDENING**2
+        top = max(values)
+        return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
+
+    trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
+    scores = [evidence(trial) for trial in trials]
+    best, tuned = max(scores), trials[int(np.argmax(scores))]
+    for sweep in range(_SWEEPS):
+        before = best
+        for name in widths:
+            start = tuned[name]
+            for factor in _FACTORS:
+                # Later sweeps look at the neighbours only.
+                if factor == start or (sweep and not 0.2 < factor / start < 4):
+                    continue
+                if name == "spread" and tuned[ROUND] and factor < _ROUND_WIDTH:
+                    continue
+                score = evidence({**tuned, name: float(factor)})
+                if score > best:
+                    best, tuned = score, {**tuned, name: float(factor)}
+        if best == before:
+            break
+    return tuned
+
+
+# Errors of the columns' offsets that are tried, in units of the error of a column's mean.
+_OFFSETS = np.array([0.0, 0.2, 0.4, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0, 8.0, 12.0, 20.0])
+
+
+def tune_stripes(
+    equations: NormalEquations,
+    model: int,
+    prior: tuple[np.ndarray, np.ndarray, np.ndarray | None],
+    shapes: np.ndarray,
+) -> np.ndarray:
+    """Find the covariance of the columns' offsets.
+
+    Parameters
+    ----------
+    equations : NormalEquations
+        Data and models.
+    model : int
+        The model to be taken.
+    prior : tuple
+        Mean and covariance of the wing terms, variance of the background amplitudes.
+    shapes : ndarray
+        Two covariances, of which a sum is looked for, `stripe_shapes`.
+
+    Returns
+    -------
+    ndarray
+        Shape (n_columns, n_columns), (DN/s)^2.
+    """
+    error = equations.column_error
+    typical = float(np.median(error[np.isfinite(error)]))
+    units = [shape * typical**2 / np.median(np.diag(shape)) for shape in shapes]
+
+    def covariance(pair: tuple[int, int]) -> np.ndarray:
+        return sum(_OFFSETS[k] ** 2 * unit for k, unit in zip(pair, units, strict=True))
+
+    scores: dict[tuple[int, int], float] = {}
+
+    def score(pair: tuple[int, int]) -> float:
+        if pair not in scores:
+            fits = equations.with_stripes(covariance(pair)).solve(*prior)
+            scores[pair] = fits[model].log_evidence
+        return scores[pair]
+
+    best = (0, 0)
+    while True:
+        before = best
+        best = max(((best[0], k) for k in range(len(_OFFSETS))), key=score)
+        best = max(((k, best[1]) for k in range(len(_OFFSETS))), key=score)
+        if best == before:
+            return covariance(best)

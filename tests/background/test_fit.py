@@ -205,7 +205,11 @@ def test_the_covariance_of_stripes_is_found(alone, shared):
     data += np.sqrt(variance) * rng.normal(size=column.size)
     data += (np.linalg.cholesky(truth + 1e-12 * np.eye(60)) @ rng.normal(size=60))[column]
     equations = NormalEquations(data, variance, design, terms, Stripes.none(column, 60))
-    found = tune_stripes(equations, 1, (np.zeros(3), np.eye(3), None), shapes)
+    prior = (np.zeros(3), np.eye(3), None)
+    found, sizes = tune_stripes(equations, 1, prior, shapes)
+    again, _ = tune_stripes(equations, 1, prior, shapes, (8, 1))
+    np.testing.assert_allclose(np.trace(again), np.trace(found), rtol=0.3, atol=0.3)
+    assert min(sizes) >= 0
     scale = np.diag(truth).mean()
     assert np.diag(found).mean() == pytest.approx(scale, rel=0.5, abs=0.005)
     beside = np.diag(truth, 1).mean()

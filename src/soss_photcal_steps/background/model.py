@@ -261,11 +261,12 @@ def solve(
             factors = tune_prior(equations, mixture, means.basis, limits, options.margin)
         mean, covariance = means.basis.prior(factors)
         if turn == rounds - 2:
-            found = tune_stripes(
+            found, sizes = tune_stripes(
                 mixture or equations, 0 if mixture else best, (mean, covariance, limits),
-                means.shapes,
+                means.shapes, stripes.sizes,
             )  # fmt: skip
-            stripes, equations = replace(stripes, covariance=found), equations.with_stripes(found)
+            stripes = Stripes(means.column, found, sizes)
+            equations = equations.with_stripes(found)
             mixture = mixture and mixture.with_stripes(found)
         fits = equations.solve(mean, covariance)
         if options.template is None:

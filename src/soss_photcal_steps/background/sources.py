@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, uniform_filter
+from scipy.ndimage import uniform_filter
 from scipy.special import ndtri
 
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, Blocks, Sky, smooth_over_blocks
@@ -43,8 +43,26 @@ def grow(mask: np.ndarray, lines: int, bins: int) -> np.ndarray:
     ndarray of bool
         The larger mask.
     """
-    tall = maximum_filter1d(mask.astype(np.uint8), lines, axis=0, mode="constant")
-    return maximum_filter1d(tall, bins, axis=1, mode="constant").astype(bool)
+    return _spread(_spread(mask, lines, 0), bins, 1)
+
+
+def _spread(mask: np.ndarray, width: int, axis: int) -> np.ndarray:
+    """Dilate along an axis by joining copies that are moved ever further, without a window."""
+    moved = np.moveaxis(mask, axis, 0)
+    # As filters of scipy have it: of an even width, one more before than behind.
+    before, behind = width // 2, (width - 1) // 2
+    result = moved.copy(order="K")
+    for reach, back in ((before, False), (behind, True)):
+        covered, part = 0, moved.copy(order="K")
+        while covered < reach:
+            step = min(covered + 1, reach - covered)
+            if back:
+                part[:-step] |= part[step:]
+            else:
+                part[step:] |= part[:-step]
+            covered += step
+        result |= part
+    return np.moveaxis(result, 0, axis)
 
 
 def find_sources(

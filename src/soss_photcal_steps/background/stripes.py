@@ -25,10 +25,13 @@ class Stripes:
         Column of each block, shape (n_blocks,).
     covariance : ndarray
         Of the offsets, shape (n_columns, n_columns), (DN/s)^2.
+    sizes : tuple of int
+        Where the search for the covariance ended, `tune_stripes`.
     """
 
     column: np.ndarray
     covariance: np.ndarray
+    sizes: tuple[int, int] = (0, 0)
 
     @classmethod
     def none(cls, column: np.ndarray, n_columns: int) -> Stripes:

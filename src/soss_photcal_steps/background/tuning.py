@@ -94,7 +94,8 @@ def tune_stripes(
     model: int,
     prior: tuple[np.ndarray, np.ndarray, np.ndarray | None],
     shapes: np.ndarray,
-) -> np.ndarray:
+    start: tuple[int, int] = (0, 0),
+) -> tuple[np.ndarray, tuple[int, int]]:
     """Find the covariance of the columns' offsets.
 
     Parameters
@@ -107,31 +108,40 @@ def tune_stripes(
         Mean and covariance of the wing terms, variance of the background amplitudes.
     shapes : ndarray
         Two covariances, of which a sum is looked for, `stripe_shapes`.
+    start : tuple of int
+        Sizes to begin with, from an earlier search.
 
     Returns
     -------
-    ndarray
+    covariance : ndarray
         Shape (n_columns, n_columns), (DN/s)^2.
+    sizes : tuple of int
+        Size of each part, as a step of those that are tried.
     """
     error = equations.column_error
     typical = float(np.median(error[np.isfinite(error)]))
     units = [shape * typical**2 / np.median(np.diag(shape)) for shape in shapes]
 
-    def covariance(pair: tuple[int, int]) -> np.ndarray:
-        return sum(_OFFSETS[k] ** 2 * unit for k, unit in zip(pair, units, strict=True))
+    def covariance(sizes: tuple[int, int]) -> np.ndarray:
+        alone, shared = (_OFFSETS[k] ** 2 * u for k, u in zip(sizes, units, strict=True))
+        return alone + shared
 
     scores: dict[tuple[int, int], float] = {}
 
-    def score(pair: tuple[int, int]) -> float:
-        if pair not in scores:
-            fits = equations.with_stripes(covariance(pair)).solve(*prior)
-            scores[pair] = fits[model].log_evidence
-        return scores[pair]
+    def score(sizes: tuple[int, int]) -> float:
+        if not 0 <= min(sizes) <= max(sizes) < len(_OFFSETS):
+            return -np.inf
+        if sizes not in scores:
+            fits = equations.with_stripes(covariance(sizes)).solve(*prior)
+            scores[sizes] = fits[model].log_evidence
+        return scores[sizes]
 
-    best = (0, 0)
-    while True:
+    best, before = start, None
+    while best != before:
         before = best
-        best = max(((best[0], k) for k in range(len(_OFFSETS))), key=score)
-        best = max(((k, best[1]) for k in range(len(_OFFSETS))), key=score)
-        if best == before:
-            return covariance(best)
+        # What neighbours share first: there is more of it.
+        for up, down in (((0, 1), (0, -1)), ((1, 0), (-1, 0))):
+            for a, b in (up, down):
+                while score((best[0] + a, best[1] + b)) > score(best):
+                    best = (best[0] + a, best[1] + b)
+    return covariance(best), best

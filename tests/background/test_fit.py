@@ -206,10 +206,15 @@ def test_the_covariance_of_stripes_is_found(alone, shared):
     data += (np.linalg.cholesky(truth + 1e-12 * np.eye(60)) @ rng.normal(size=60))[column]
     equations = NormalEquations(data, variance, design, terms, Stripes.none(column, 60))
     prior = (np.zeros(3), np.eye(3), None)
-    found, sizes = tune_stripes(equations, 1, prior, shapes)
+    found, _ = tune_stripes(equations, 1, prior, shapes)
+    # Another start gives an answer that is hardly less likely, and no size is far more likely.
     again, _ = tune_stripes(equations, 1, prior, shapes, (8, 1))
-    np.testing.assert_allclose(np.trace(again), np.trace(found), rtol=0.3, atol=0.3)
-    assert min(sizes) >= 0
+    others = [a * shapes[0] + b * shapes[1] for a in (0, 0.3, 1, 2, 4) for b in (0, 0.03, 0.1, 0.3)]
+    best, second, *rest = (
+        equations.with_stripes(c).solve(*prior)[1].log_evidence for c in (found, again, *others)
+    )
+    assert second > best - 1.5
+    assert max(rest) < best + 1
     scale = np.diag(truth).mean()
     assert np.diag(found).mean() == pytest.approx(scale, rel=0.5, abs=0.005)
     beside = np.diag(truth, 1).mean()

@@ -14,10 +14,13 @@ from scipy import fft
 
 __all__ = ["ZONE_EDGES", "round_difference"]
 
+# Size of a cell, columns at either end of the image, last row of the grid; scale of `_kernel`;
+# steps of tables of the distance: all in pixels.
 _CELL = 8
 _MARGIN = 480
 _TOP = 720
 _STEEP = 500.0
+_TABLE_STEP = 0.5
 ZONE_EDGES = (15.0, 60.0, 200.0, 600.0, 1600.0)
 
 
@@ -42,6 +45,16 @@ def _projections(slope: float, strength: float, distance: np.ndarray) -> np.ndar
     kernel = _kernel(radius, slope, strength)
     zones = range(len(ZONE_EDGES) - 1)
     return np.array([2 * np.trapezoid(_in_zone(kernel, radius, z), along, axis=1) for z in zones])
+
+
+def _smoothed_projections(slope: float, strength: float) -> np.ndarray:
+    """Mean of the projections over the three cells of a trace, at equal steps of the distance."""
+    table = np.concatenate([[0.0], np.geomspace(4.0, 3000.0, 100)])
+    distance = np.arange(0.0, table[-1], _TABLE_STEP)
+    three = np.abs(distance + np.array([[-_CELL], [0], [_CELL]]))
+    return np.array(
+        [np.interp(three, table, p).mean(axis=0) for p in _projections(slope, strength, table)]
+    )
 
 
 def _pad(brightness: np.ndarray) -> np.ndarray:
@@ -116,18 +129,20 @@ def round_difference(
     dx = fft.fftfreq(size[1], 1 / size[1])[None, :] * _CELL
     radius = np.hypot(dy, dx)
     transform = fft.rfft2(source, size)
-    table = np.concatenate([[0.0], np.geomspace(4.0, 3000.0, 100)])
-    result = np.empty((len(ZONE_EDGES) - 1, len(rows), len(columns)))
     kernel = _kernel(radius, slope, strength)
-    for zone, projected in enumerate(_projections(slope, strength, table)):
+    result = np.empty((len(ZONE_EDGES) - 1, len(rows), len(columns)))
+    across = np.zeros((len(result), n_rows, n_columns))
+    table = _smoothed_projections(slope, strength)
+    for amount, place in lines:
+        position = np.abs(row_centres[:, None] - place) / _TABLE_STEP
+        low = np.minimum(position.astype(int), table.shape[1] - 2)
+        part = np.minimum(position - low, 1.0)
+        for total, projected in zip(across, table, strict=True):
+            mean = (1 - part) * projected[low] + part * projected[low + 1]
+            total += amount * mean
+    for zone in range(len(result)):
         part = fft.rfft2(_in_zone(kernel, radius, zone))
-        spread = fft.irfft2(transform * part, size)[:n_rows, :n_columns]
-        for amount, place in lines:
-            mean = np.zeros((n_rows, n_columns))
-            for shift in (-_CELL, 0.0, _CELL):
-                distance = np.abs(row_centres[:, None] - place[None, :] - shift)
-                mean += np.interp(distance, table, projected) / 3
-            spread -= amount[None, :] * mean
+        spread = fft.irfft2(transform * part, size)[:n_rows, :n_columns] - across[zone]
         fine = _upsample(spread, row_centres, rows)
         result[zone] = _upsample(fine.T, column_centres, columns).T
     return result

@@ -87,6 +87,9 @@ def tune_prior(
 
 # Errors of the columns' offsets that are tried, in units of the error of a column's mean.
 _OFFSETS = np.array([0.0, 0.2, 0.4, 0.7, 1.0, 1.5, 2.2, 3.3, 5.0, 8.0, 12.0, 20.0])
+# Steps that are tried in turn: what neighbours share first, as there is more of it; and from one
+# to the other.
+_MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, -1), (-1, 1))
 
 
 def tune_stripes(
@@ -139,9 +142,7 @@ def tune_stripes(
     best, before = start, None
     while best != before:
         before = best
-        # What neighbours share first: there is more of it.
-        for up, down in (((0, 1), (0, -1)), ((1, 0), (-1, 0))):
-            for a, b in (up, down):
-                while score((best[0] + a, best[1] + b)) > score(best):
-                    best = (best[0] + a, best[1] + b)
+        for up, along in _MOVES:
+            while score((best[0] + up, best[1] + along)) > score(best):
+                best = (best[0] + up, best[1] + along)
     return covariance(best), best

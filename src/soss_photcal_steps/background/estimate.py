@@ -15,7 +15,7 @@ from soss_photcal_steps.background.select import LibraryModes, library_modes
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, bad_pixels, bin_sky, make_blocks
 from soss_photcal_steps.background.sources import find_sources
 from soss_photcal_steps.background.templates import TemplateSet
-from soss_photcal_steps.background.wings import far_wing, wing_field, wing_image
+from soss_photcal_steps.background.wings import WingField, far_wing, wing_field, wing_image
 
 __all__ = ["BackgroundFit", "FitError", "FitOptions", "fit_background"]
 
@@ -159,10 +159,11 @@ def _fit(
     solution: Solution | None = None
     far: tuple[float, float] | None = None
     others: np.ndarray | None = None
+    geometry: WingField | None = None
     for iteration in range(options.iterations):
         last = iteration == options.iterations - 1
         lights = trace_light(image - background, good, lines, traces)
-        geometry = wing_field(sky, lights, far, others)
+        geometry = wing_field(sky, lights, far, others, geometry)
         means = block_means(sky, blocks, active, templates, geometry, options.prior, modes)
         tune = iteration >= options.first_tuned
         solution = solve(means, options, solution, 4 if last else 3, tune)

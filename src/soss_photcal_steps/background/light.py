@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -204,9 +205,22 @@ def _fill_window(values: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np
 
 def _deblend(levels: np.ndarray, rows: np.ndarray, half_width: int) -> np.ndarray:
     """Take the wings of each trace off the sums over the others."""
-    window = np.arange(-half_width, half_width + 1)[:, None]
     known = np.where(np.isfinite(levels), levels, 0.0)
     amounts = known.copy()
+    shares = _shares(rows.tobytes(), len(rows), half_width)
+    for _ in range(3):
+        leak = np.zeros_like(known)
+        for (i, j), share in shares.items():
+            leak[i] += share * np.maximum(amounts[j], 0)
+        amounts = known - leak
+    return np.where(np.isfinite(levels), amounts, np.nan)
+
+
+@lru_cache(maxsize=4)
+def _shares(traces: bytes, number: int, half_width: int) -> dict[tuple[int, int], np.ndarray]:
+    """Part of the light of trace j in the window over trace i; the same in each round of a fit."""
+    rows = np.frombuffer(traces).reshape(number, -1)
+    window = np.arange(-half_width, half_width + 1)[:, None]
     shares = {}
     for i in range(len(rows)):
         for j in range(len(rows)):
@@ -218,12 +232,7 @@ def _deblend(levels: np.ndarray, rows: np.ndarray, half_width: int) -> np.ndarra
             away = (window * np.sign(gap)) > 0
             half = (wing * away).sum(axis=0) * len(window) / np.maximum(away.sum(axis=0), 1)
             shares[i, j] = np.where(close, half, wing.sum(axis=0))
-    for _ in range(3):
-        leak = np.zeros_like(known)
-        for (i, j), share in shares.items():
-            leak[i] += share * np.maximum(amounts[j], 0)
-        amounts = known - leak
-    return np.where(np.isfinite(levels), amounts, np.nan)
+    return shares
 
 
 def _extrapolate(columns: np.ndarray, level: np.ndarray, measured: np.ndarray) -> np.ndarray:

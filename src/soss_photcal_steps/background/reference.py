@@ -152,28 +152,26 @@ def repair_templates(images: np.ndarray, window: Window, source: str) -> tuple[n
 def _repair(images: np.ndarray, window: Window, source: str) -> int:
     """Do in place what `repair_templates` does, and give the number of pixels filled."""
     border = window.reference_pixels
+    inner, edge = ~border, np.flatnonzero(border)
+    n_inner = max(int(inner.sum()), 1)
     n_filled = 0
     for k, image in enumerate(images):
+        middle = _middle(image, inner)
         with np.errstate(invalid="ignore"):
-            usable = np.isfinite(image) & (image > 0) & ~border
-            middle = 0.0
-            if usable.any():
-                values = image[usable]
-                # Some ten thousand pixels are enough, and the rest would take a second.
-                middle = float(np.median(values[:: max(1, len(values) // 20_000)]))
-                usable &= (image < _LARGEST_FACTOR * middle) & (image > middle / _LARGEST_FACTOR)
-        share = usable.sum() / max((~border).sum(), 1)
-        if share < _LEAST_USABLE:
+            usable = (image > middle / _LARGEST_FACTOR) & (image < _LARGEST_FACTOR * middle)
+            usable &= inner
+            values = image.flat[edge]
+            image.flat[edge[~(np.abs(values) < _LARGEST_FACTOR * middle)]] = 0
+        n_usable = int(usable.sum())
+        if n_usable < _LEAST_USABLE * n_inner:
             raise SossInputError(
                 f"Template {k} of the background library {source} has positive, finite values "
-                f"in only {100 * share:.0f} per cent of its pixels; at least "
+                f"in only {100 * n_usable / n_inner:.0f} per cent of its pixels; at least "
                 f"{100 * _LEAST_USABLE:.0f} are needed."
             )
-        gap = ~usable & ~border
-        with np.errstate(invalid="ignore"):
-            image[border & ~(np.abs(image) < _LARGEST_FACTOR * middle)] = 0
-        if not gap.any():
+        if n_usable == n_inner:
             continue
+        gap = inner & ~usable
         n_filled += int(gap.sum())
         for row in np.flatnonzero(gap.any(axis=1)):
             known = np.flatnonzero(usable[row])
@@ -183,6 +181,17 @@ def _repair(images: np.ndarray, window: Window, source: str) -> int:
             else:
                 image[row, empty] = _typical_columns(image, usable)[empty]
     return n_filled
+
+
+def _middle(image: np.ndarray, inner: np.ndarray) -> float:
+    """Median of the positive, finite values; some ten thousand pixels are enough for it."""
+    for step in (5, 1):
+        values = image[::step, ::step][inner[::step, ::step]]
+        with np.errstate(invalid="ignore"):
+            values = values[np.isfinite(values) & (values > 0)]
+        if values.size:
+            return float(np.median(values))
+    return 0.0
 
 
 def _typical_columns(image: np.ndarray, usable: np.ndarray) -> np.ndarray:

@@ -147,6 +147,7 @@ def wing_field(
     lights: list[TraceLight],
     far: tuple[float, float] | None = None,
     sources: np.ndarray | None = None,
+    like: WingField | None = None,
 ) -> WingField:
     """Where each bin lies with respect to the traces.
 
@@ -161,22 +162,42 @@ def wing_field(
         along the dispersion is left out where they are not given.
     sources : ndarray, optional
         Light of other sources in the bins that are masked for them, DN/s per pixel.
+    like : WingField, optional
+        The same traces with another brightness, whose distances are taken over.
 
     Returns
     -------
     WingField
         Nodes and weights of the hat functions for every bin and order.
     """
-    ny, nb = sky.value.shape
-    n = len(lights)
     at = np.clip(np.rint(sky.columns).astype(int), 0, None)
-    shape = (n, ny, nb)
-    node = np.empty(shape, np.int16)
-    part = np.empty(shape, np.float32)
-    above = np.empty(shape, bool)
-    distance = np.empty(shape, np.float32)
-    light = np.empty((n, nb))
-    outside: list[tuple[int, np.ndarray]] = []
+    node, part, above, distance, reference = (
+        _distances(sky, lights, at)
+        if like is None
+        else (like.node, like.part, like.above, like.distance, like.reference)
+    )
+    light = np.array([item.brightness[at] for item in lights])
+    outside = [(k, shape[at]) for k, item in enumerate(lights) for shape in _hidden_shapes(item)]
+    spread = np.zeros((len(ZONE_EDGES) - 1, *sky.value.shape))
+    if far is not None:
+        spread = round_difference(
+            [item.brightness for item in lights], [item.rows for item in lights],
+            sky.rows, sky.columns, *far,
+        )  # fmt: skip
+    return WingField(
+        tuple(lights), node, part, above, distance, light, spread,
+        reference, tuple(outside),
+        None if sources is None else _source_wings(sky, sources),
+    )  # fmt: skip
+
+
+def _distances(
+    sky: Sky, lights: list[TraceLight], at: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Node below, part of the way to the next, side, distance and reference wing of each bin."""
+    shape = (len(lights), *sky.value.shape)
+    node, part = np.empty(shape, np.int16), np.empty(shape, np.float32)
+    above, distance = np.empty(shape, bool), np.empty(shape, np.float32)
     log_nodes = np.log(NODES)
     for k, item in enumerate(lights):
         offset = sky.rows[:, None] - item.rows[at][None, :]
@@ -185,22 +206,9 @@ def wing_field(
         position = np.interp(
             np.log(np.maximum(distance[k], NODES[0])), log_nodes, np.arange(len(NODES))
         )
-        lower = np.minimum(position.astype(np.int16), len(NODES) - 2)
-        node[k] = lower
-        part[k] = position - lower
-        light[k] = item.brightness[at]
-        outside.extend((k, shape[at]) for shape in _hidden_shapes(item))
-    spread = np.zeros((len(ZONE_EDGES) - 1, ny, nb))
-    if far is not None:
-        spread = round_difference(
-            [item.brightness for item in lights], [item.rows for item in lights],
-            sky.rows, sky.columns, *far,
-        )  # fmt: skip
-    return WingField(
-        tuple(lights), node, part, above, distance, light, spread,
-        reference_wing(distance), tuple(outside),
-        None if sources is None else _source_wings(sky, sources),
-    )  # fmt: skip
+        node[k] = np.minimum(position.astype(np.int16), len(NODES) - 2)
+        part[k] = position - node[k]
+    return node, part, above, distance, reference_wing(distance)
 
 
 def _source_wings(sky: Sky, sources: np.ndarray) -> np.ndarray:

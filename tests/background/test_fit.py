@@ -237,6 +237,8 @@ def test_other_terms_for_the_same_data():
     later = later.with_stripes(stripes.covariance).solve(p["mean"], p["covariance"])[0]
     np.testing.assert_allclose(later.amplitudes, expected.amplitudes, rtol=1e-9)
     assert later.log_evidence == pytest.approx(expected.log_evidence)
+    with pytest.raises(ValueError, match="without columns"):
+        equations(p).with_stripes(stripes.covariance)
     assert once.solve(p["mean"], p["covariance"])[0].amplitudes.shape == (2,)
 
 

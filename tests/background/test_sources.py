@@ -2,10 +2,15 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import maximum_filter
 
 from soss_photcal_steps.background.sky import Sky, make_blocks
 from soss_photcal_steps.background.sources import find_sources, grow
 
+FEW = settings(max_examples=40, deadline=None, derandomize=True)
 SHAPE = (128, 512)
 SIGMA = 0.1
 
@@ -29,6 +34,20 @@ def find(residual, weight=None, n_sigma=4.5, zone=None):
 def noise(seed=0):
     """Make a residual of noise alone."""
     return np.random.default_rng(seed).normal(0, SIGMA, SHAPE)
+
+
+@FEW
+@given(
+    arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 12)), elements=st.booleans()),
+    st.integers(1, 14),
+    st.integers(1, 14),
+)
+def test_grow_is_the_largest_value_in_the_box(mask, lines, bins):
+    """Masks of any shape grow as scipy's filter of the largest value makes them."""
+    expected = maximum_filter(mask.astype(np.uint8), (lines, bins), mode="constant")
+    before = mask.copy()
+    np.testing.assert_array_equal(grow(mask, lines, bins), expected.astype(bool))
+    np.testing.assert_array_equal(mask, before)
 
 
 def test_grow_is_a_box():

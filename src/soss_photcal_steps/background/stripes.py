@@ -51,10 +51,6 @@ class Stripes:
         """
         return cls(column, np.zeros((n_columns, n_columns)))
 
-    def __bool__(self) -> bool:
-        """Whether there is any variance."""
-        return bool(self.covariance.any())
-
     def scaled(self, factor: float) -> Stripes:
         """Multiply the covariance.
 

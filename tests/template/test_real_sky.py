@@ -16,7 +16,7 @@ pytestmark = [
 
 
 def test_sky_of_wasp39_is_like_the_published_template():
-    """Far from the traces, the sky of WASP-39 is within 3 per cent of the published template."""
+    """Far from the traces, WASP-39's sky is within 2 and 4 per cent of the published template."""
     # The published template is the first guess that the star's wings are separated with.
     image = np.load(FRAME).astype(np.float32)
     image[image == 0] = np.nan
@@ -32,5 +32,6 @@ def test_sky_of_wasp39_is_like_the_published_template():
     assert built.edge.found
     assert 697 < built.edge.column.mean() < 707
     ratio = built.image[185:250] / published[185:250]
-    for part in (ratio[:, 8:640], ratio[:, 830:2030]):
-        assert 0.003 < np.std(part) / np.mean(part) < 0.03
+    # The wings are bright right of the break, and what they leave is in the template.
+    for part, most in ((ratio[:, 8:640], 0.02), (ratio[:, 830:2030], 0.04)):
+        assert 0.003 < np.std(part) / np.mean(part) < most

@@ -47,22 +47,21 @@ def grow(mask: np.ndarray, lines: int, bins: int) -> np.ndarray:
 
 
 def _spread(mask: np.ndarray, width: int, axis: int) -> np.ndarray:
-    """Dilate along an axis by joining copies that are moved ever further, without a window."""
+    """Dilate along an axis."""
     moved = np.moveaxis(mask, axis, 0)
     # As filters of scipy have it: of an even width, one more before than behind.
-    before, behind = width // 2, (width - 1) // 2
-    result = moved.copy(order="K")
-    for reach, back in ((before, False), (behind, True)):
-        covered, part = 0, moved.copy(order="K")
-        while covered < reach:
-            step = min(covered + 1, reach - covered)
-            if back:
-                part[:-step] |= part[step:]
-            else:
-                part[step:] |= part[:-step]
-            covered += step
-        result |= part
+    result = _drawn_out(moved, width // 2) | _drawn_out(moved[::-1], (width - 1) // 2)[::-1]
     return np.moveaxis(result, 0, axis)
+
+
+def _drawn_out(mask: np.ndarray, reach: int) -> np.ndarray:
+    """Dilate towards higher indices of the first axis, by copies that are moved ever further."""
+    result, covered = mask.copy(order="K"), 0
+    while covered < reach:
+        step = min(covered + 1, reach - covered)
+        result[step:] |= result[:-step]
+        covered += step
+    return result
 
 
 def find_sources(

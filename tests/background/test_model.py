@@ -219,6 +219,19 @@ def test_negative_level_is_refused(templates):
         conclude(solution, means, modes, blocks, FitOptions())
 
 
+def test_one_bright_column_does_not_set_the_scale_of_the_stripes(parts):
+    """Offsets of columns are found, and a column with a source makes them hardly larger."""
+    means = parts[3]
+    offset = np.random.default_rng(4).normal(0, 0.02, len(means.shapes[0]))
+    sizes = []
+    for source in (0.0, 0.5, 1.0):
+        data = means.data + offset[means.column] + source * (means.column == 12)
+        solution = solve(dataclasses.replace(means, data=data), FitOptions(), None, 4, False)
+        sizes.append(np.median(np.diag(solution.stripes.covariance)))
+    assert sizes[0] == pytest.approx(0.02**2, rel=0.4)
+    assert max(sizes[1:]) < 2 * sizes[0]
+
+
 def test_levels_and_covariance_are_the_stated_sums(templates):
     """Levels are the fit's less the unseen light; the covariance is fit, jackknife and doubt."""
     _, blocks, _, means, _ = build(templates)

@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 GROUP_SIZE = 9
+# Pixels of which the medians are taken together: nine frames of them take about a megabyte.
+_BLOCK = 2**15
 
 # Exchange networks that leave the median in the middle (Devillard 1998,
 # "Fast median search"; the nine-element one is Paeth's, Graphics Gems I).
@@ -114,12 +116,19 @@ def group_median(frames: np.ndarray) -> np.ndarray:
         return 0.5 * (frames[0] + frames[1])
     if n not in _NETWORKS:
         return np.median(frames, axis=0)
-    low = np.empty_like(frames[0])
-    for i, j in _NETWORKS[n]:
-        np.minimum(frames[i], frames[j], out=low)
-        np.maximum(frames[i], frames[j], out=frames[j])
-        frames[i] = low
-    return frames[n // 2]
+    flat = frames.reshape(n, -1)
+    median = np.empty_like(flat[0])
+    # All exchanges of some pixels before those of the next: they stay in the processor's cache.
+    for start in range(0, median.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        values = list(flat[:, block])
+        low = np.empty_like(values[0])
+        for i, j in _NETWORKS[n]:
+            np.minimum(values[i], values[j], out=low)
+            np.maximum(values[i], values[j], out=values[j])
+            values[i], low = low, values[i]
+        median[block] = values[n // 2]
+    return median.reshape(frames.shape[1:])
 
 
 @dataclass(frozen=True)
@@ -142,15 +151,19 @@ class ReducedGroup:
     missing: np.ndarray
 
 
-def reduce_group(frames: np.ndarray, bad: np.ndarray) -> ReducedGroup:
+def reduce_group(
+    frames: np.ndarray, flags: np.ndarray, unusable: np.uint32 | bool = True
+) -> ReducedGroup:
     """Reduce one group of integrations.
 
     Parameters
     ----------
     frames : ndarray
         Count rates, shape (n, ny, nx), DN/s; used as work space and overwritten.
-    bad : ndarray of bool
-        Pixels not to be used, same shape.  Non-finite pixels are left out in any case.
+    flags : ndarray of bool or uint32
+        Flags of the pixels, same shape.  Non-finite pixels are left out in any case.
+    unusable : bool or uint32
+        Bits of `flags` that each say that a pixel is not to be used.
 
     Returns
     -------
@@ -158,21 +171,22 @@ def reduce_group(frames: np.ndarray, bad: np.ndarray) -> ReducedGroup:
         The group; it shares no memory with the arguments.
     """
     # Below, pixels are changed through flat views, which only exist of arrays in the order of C.
-    frames, bad = np.ascontiguousarray(frames), np.ascontiguousarray(bad)
+    frames, flags = np.ascontiguousarray(frames), np.ascontiguousarray(flags)
     n = len(frames)
     # A sum is not finite where any frame is not, and costs less than looking at each.
     with np.errstate(invalid="ignore", over="ignore"):
         touched = ~np.isfinite(frames.sum(axis=0))
-    touched |= bad.any(axis=0)
+    touched |= (np.bitwise_or.reduce(flags, axis=0) & unusable) != 0
     some = np.flatnonzero(touched)
     flat = frames.reshape(n, -1)
     values = missing = np.zeros(0)
     if some.size:
         columns = flat[:, some]
-        unusable = bad.reshape(n, -1)[:, some] | ~np.isfinite(columns)
-        columns[unusable] = np.inf
+        bad = (flags.reshape(n, -1)[:, some] & unusable) != 0
+        bad |= ~np.isfinite(columns)
+        columns[bad] = np.inf
         _sort_frames(columns)
-        valid = n - unusable.sum(axis=0)
+        valid = n - bad.sum(axis=0)
         take = np.arange(some.size)
         upper = columns[np.minimum(valid // 2, n - 1), take]
         lower = columns[np.maximum(valid - 1, 0) // 2, take]

@@ -22,7 +22,7 @@ from soss_photcal_steps.background.combine import (
 from soss_photcal_steps.background.estimate import BackgroundFit, FitError, fit_background
 from soss_photcal_steps.background.integrations import IntegrationScaler
 from soss_photcal_steps.background.options import FitOptions
-from soss_photcal_steps.background.readers import Integrations
+from soss_photcal_steps.background.readers import UNUSABLE, Integrations
 from soss_photcal_steps.background.result import BackgroundResult, CombinedExposure
 from soss_photcal_steps.background.templates import TemplateSet, prepare_templates
 from soss_photcal_steps.parallel import background_call, ordered_map
@@ -96,7 +96,7 @@ def _groups(
 
 def _read_and_reduce(group: tuple[Integrations, int, int]) -> ReducedGroup:
     segment, start, stop = group
-    return reduce_group(*segment.read(start, stop))
+    return reduce_group(*segment.read(start, stop), UNUSABLE)
 
 
 def _typical_error(
@@ -192,9 +192,9 @@ def integration_factors(
     n = segment.shape[0]
     factors, errors = np.ones((n, 2)), np.full((n, 2), np.nan)
     for start in range(0, n, GROUP_SIZE):
-        rates, bad = segment.read(start, min(start + GROUP_SIZE, n))
-        for i, (frame, flags) in enumerate(zip(rates, bad, strict=True), start):
-            found, error = scaler.factors(frame, flags)
+        rates, flags = segment.read(start, min(start + GROUP_SIZE, n))
+        for i, (frame, marks) in enumerate(zip(rates, flags, strict=True), start):
+            found, error = scaler.factors(frame, (marks & UNUSABLE) != 0)
             known = np.isfinite(found)
             factors[i, known], errors[i, known] = found[known], error[known]
         if progress is not None:

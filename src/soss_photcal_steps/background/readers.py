@@ -9,10 +9,11 @@ import numpy as np
 
 from soss_photcal_steps.ratefile import RateFile
 
-__all__ = ["Integrations", "ModelIntegrations", "StreamedIntegrations"]
+__all__ = ["UNUSABLE", "Integrations", "ModelIntegrations", "StreamedIntegrations"]
 
-# Flags of jwst's data quality: DO_NOT_USE, NON_SCIENCE, REFERENCE_PIXEL.
-_BAD = np.uint32(2**0 | 2**9 | 2**31)
+#: Flags of jwst's data quality that a pixel is not used with: DO_NOT_USE, NON_SCIENCE,
+#: REFERENCE_PIXEL.
+UNUSABLE = np.uint32(2**0 | 2**9 | 2**31)
 
 
 class Integrations(Protocol):
@@ -41,8 +42,9 @@ class Integrations(Protocol):
         rates : ndarray
             Count rates, shape (n, ny, nx), float32, DN/s; the caller may overwrite them, and
             the next call in the same thread does.
-        bad : ndarray of bool
-            Pixels not to be used, same shape.
+        flags : ndarray of uint32
+            Data quality, same shape, not to be changed; what has a bit of `UNUSABLE` is not
+            to be used.
         """
 
     def errors(self, index: int) -> np.ndarray | None:
@@ -66,12 +68,12 @@ class _Buffers(threading.local):
     def __init__(self) -> None:
         self._arrays: tuple[np.ndarray, ...] = ()
 
-    def get(self, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give rates, flags and marks of a shape; what they hold is left from before."""
+    def get(self, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Give rates and flags of a shape; what they hold is left from before."""
         if not self._arrays or len(self._arrays[0]) < shape[0]:
-            self._arrays = tuple(np.empty(shape, kind) for kind in (np.float32, np.uint32, bool))
-        rates, flags, bad = (array[: shape[0]] for array in self._arrays)
-        return rates, flags, bad
+            self._arrays = tuple(np.empty(shape, kind) for kind in (np.float32, np.uint32))
+        rates, flags = (array[: shape[0]] for array in self._arrays)
+        return rates, flags
 
 
 class ModelIntegrations:
@@ -116,17 +118,16 @@ class ModelIntegrations:
         rates : ndarray
             A copy of the count rates, shape (n, ny, nx), float32, DN/s; the next call in the
             same thread overwrites it.
-        bad : ndarray of bool
-            Pixels not to be used, same shape.
+        flags : ndarray of uint32
+            Data quality, same shape, not to be changed; what has a bit of `UNUSABLE` is not
+            to be used.
         """
-        rates, flags, bad = self._buffers.get((stop - start, *self.shape[1:]))
+        rates, flags = self._buffers.get((stop - start, *self.shape[1:]))
         rates[...] = self._data[start:stop]
-        if self._dq is None:
-            bad[...] = False
-        else:
-            np.bitwise_and(self._dq[start:stop], _BAD, out=flags)
-            np.not_equal(flags, 0, out=bad)
-        return rates, bad
+        if self._dq is not None:
+            return rates, self._dq[start:stop]
+        flags[...] = 0
+        return rates, flags
 
     def errors(self, index: int) -> np.ndarray | None:
         """Read the errors of one integration.
@@ -188,15 +189,14 @@ class StreamedIntegrations:
         rates : ndarray
             Count rates, shape (n, ny, nx), float32, DN/s; the next call in the same thread
             overwrites them.
-        bad : ndarray of bool
-            Pixels not to be used, same shape.
+        flags : ndarray of uint32
+            Data quality, same shape, not to be changed; what has a bit of `UNUSABLE` is not
+            to be used.
         """
-        rates, flags, bad = self._buffers.get((stop - start, *self.shape[1:]))
+        rates, flags = self._buffers.get((stop - start, *self.shape[1:]))
         self._source.read("SCI", start, stop, rates)
         self._source.read("DQ", start, stop, flags)
-        flags &= _BAD
-        np.not_equal(flags, 0, out=bad)
-        return rates, bad
+        return rates, flags
 
     def errors(self, index: int) -> np.ndarray | None:
         """Read the errors of one integration.

@@ -128,10 +128,12 @@ def put_meta(model: Any, step: str, record: Mapping[str, Any]) -> None:
     record : mapping
         What is written, see `plain` for what it may hold.
     """
-    node = getattr(model.meta, META_NAME, None)
-    records = {} if node is None else dict(node.instance)
-    records[step] = plain(record)
-    setattr(model.meta, META_NAME, records)
+    # Past the model's own check of each value, which takes longer than all the rest: `plain`
+    # leaves nothing that could fail it, and saving checks the whole.
+    meta = model.meta.instance
+    before = meta.get(META_NAME)
+    kept = before if isinstance(before, Mapping) else {}
+    meta[META_NAME] = {**kept, step: plain(record)}
 
 
 def history_lines(title: str, inputs: Iterable[Fingerprint] = ()) -> list[str]:

@@ -158,7 +158,7 @@ def find_break(
     return BreakGeometry(column, offset, profile, float(contrast), True)
 
 
-def right_fraction(geometry: BreakGeometry, n_columns: int) -> np.ndarray:
+def right_fraction(geometry: BreakGeometry, n_columns: int, start: int = 0) -> np.ndarray:
     """Weight of the right-hand scale in each pixel.
 
     The background is ``template * (left * (1 - w) + right * w)``.
@@ -169,19 +169,21 @@ def right_fraction(geometry: BreakGeometry, n_columns: int) -> np.ndarray:
         Line and profile of the edge.
     n_columns : int
         Number of columns.
+    start : int
+        First column that is wanted.
 
     Returns
     -------
     ndarray
-        `w`, shape (ny, n_columns), 0 left and 1 right of the edge.
+        `w`, shape (ny, n_columns - start), 0 left and 1 right of the edge.
     """
     ny = len(geometry.column)
-    weight = np.zeros((ny, n_columns), dtype=np.float32)
+    weight = np.zeros((ny, n_columns - start), dtype=np.float32)
     first = int(np.floor(geometry.column.min() + geometry.offset[0]))
     last = int(np.ceil(geometry.column.max() + geometry.offset[-1]))
-    first, last = max(first, 0), min(last, n_columns)
-    weight[:, max(last, 0) :] = 1.0
+    first, last = max(first, start), min(last, n_columns)
+    weight[:, max(last - start, 0) :] = 1.0
     if last > first:
         x = np.arange(first, last)[None, :] - geometry.column[:, None]
-        weight[:, first:last] = np.interp(x, geometry.offset, geometry.profile)
+        weight[:, first - start : last - start] = np.interp(x, geometry.offset, geometry.profile)
     return weight

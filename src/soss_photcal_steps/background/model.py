@@ -258,7 +258,9 @@ def solve(
         equations = NormalEquations(means.data, variance, design, means.terms, stripes)
         mixture = None if means.mixed is None else equations.with_terms(means.mixed[None])
         if tune and turn == rounds - 2:
-            factors = tune_prior(equations, mixture, means.basis, limits, options.margin)
+            factors = tune_prior(
+                equations, mixture, means.basis, limits, options.margin, factors
+            )  # fmt: skip
         mean, covariance = means.basis.prior(factors)
         if turn == rounds - 2:
             found, sizes = tune_stripes(

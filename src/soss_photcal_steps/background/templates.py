@@ -190,7 +190,6 @@ def prepare_templates(
         filled = image if clean else np.where(usable, image, np.float32(0))
         geometry = find_break(image if clean else np.where(usable, image, np.nan))
         geometries.append(geometry)
-        fraction = right_fraction(geometry, nx)[lines]
         cut, used = filled[lines], usable[lines]
         valid &= used
         whole, count = bin_columns(cut, used, factor)
@@ -198,7 +197,7 @@ def prepare_templates(
         last = int(geometry.column.max() + geometry.offset[-1]) // factor * factor + factor
         first, last = max(first, 0), min(last, n_bins * factor)
         edge = slice(first // factor, last // factor)
-        part = fraction[:, first:last]
+        part = right_fraction(geometry, last, first)[lines]
         right = whole.copy()
         right[:, : edge.start] = 0
         right[:, edge] = bin_columns(cut[:, first:last] * part, used[:, first:last], factor)[0]

@@ -32,6 +32,7 @@ def tune_prior(
     basis: WingBasis,
     limits: np.ndarray | None,
     margin: float,
+    start: dict[str, float] | None = None,
 ) -> dict[str, float]:
     """Find the widths of the wing's prior that the data themselves ask for.
 
@@ -45,13 +46,18 @@ def tune_prior(
         Variance of the priors of the combination's amplitudes.
     margin : float
         Gain in log evidence that a combination must have over the best template.
+    start : dict, optional
+        Widths from an earlier search, of which only the neighbours are looked at.
 
     Returns
     -------
     dict of str to float
         Widths relative to those that `WingPrior` states, for `WingBasis.prior`.
     """
-    tuned = {name: width for name, width in _EXPECTED.items() if name in basis.parts}
+    start = start or {}
+    tuned = {
+        name: start.get(name, width) for name, width in _EXPECTED.items() if name in basis.parts
+    }
     widths = tuple(tuned)
 
     def evidence(trial: dict[str, float]) -> float:
@@ -70,10 +76,11 @@ def tune_prior(
     for sweep in range(_SWEEPS):
         before = best
         for name in widths:
-            start = tuned[name]
+            width = tuned[name]
             for factor in _FACTORS:
                 # Later sweeps look at the neighbours only.
-                if factor == start or (sweep and not 0.2 < factor / start < 4):
+                near = 0.2 < factor / width < 4
+                if factor == width or not (near or sweep == 0 and not start):
                     continue
                 if name == "spread" and tuned[ROUND] and factor < _ROUND_WIDTH:
                     continue

@@ -80,7 +80,7 @@ def tune_prior(
             for factor in _FACTORS:
                 # Later sweeps look at the neighbours only.
                 near = 0.2 < factor / width < 4
-                if factor == width or not (near or sweep == 0 and not start):
+                if factor == width or not (near or (sweep == 0 and not start)):
                     continue
                 if name == "spread" and tuned[ROUND] and factor < _ROUND_WIDTH:
                     continue

@@ -14,6 +14,7 @@ from soss_photcal_steps.background.select import (
     Selection,
     average_models,
     jackknife,
+    least_gain,
     probabilities,
 )
 from soss_photcal_steps.background.sky import Blocks
@@ -22,6 +23,9 @@ __all__ = ["Conclusion", "FitError", "conclude"]
 
 # Relative error of the levels that no fit is trusted beyond.
 SMALLEST_ERROR = 4e-4
+# Relative error of the levels where sources cover all of the sky: where many are masked there is
+# light of fainter ones in between.  From scenes of two simulators.
+FAINTER_SOURCES = 3e-3
 # No pixel can count faster than its whole range, 16 bits, within the shortest frame of SOSS
 # (SUBSTRIP96, 2.214 s): a sky above this, DN/s, is a damaged file or another unit.
 LARGEST_LEVEL = 2**16 / 2.214
@@ -130,6 +134,7 @@ def conclude(
     modes: LibraryModes | None,
     blocks: Blocks,
     options: FitOptions,
+    lost: np.ndarray | None = None,
 ) -> Conclusion:
     """Weigh the models against each other and work out the error.
 
@@ -149,6 +154,8 @@ def conclude(
         The layout.
     options : FitOptions
         Settings.
+    lost : ndarray, optional
+        Share of the sky left and right of the break that is masked for sources, shape (2,).
 
     Returns
     -------
@@ -175,12 +182,13 @@ def conclude(
     bounds: np.ndarray | None = None
     terms, gain, top = means.terms[best], -np.inf, fits[best]
     candidates = evidence.copy()
+    margin = least_gain(evidence, options.margin, options.lead_share)
     if options.template is not None:
         candidates[np.arange(len(fits)) != best] = -np.inf
     elif modes is not None and means.mixed is not None:
         mixture, limits = _combination(equations, means.mixed, modes, prior, fits[best])
         gain = mixture.log_evidence - evidence.max()
-        candidates = np.append(evidence, mixture.log_evidence - options.margin)
+        candidates = np.append(evidence, mixture.log_evidence - margin)
         if options.combine == "always":
             candidates[:-1] = -np.inf
         if candidates[-1] >= candidates[:-1].max():
@@ -196,13 +204,14 @@ def conclude(
     residual = stripes.cleaned(residual, variance)
     chi_square = _chi_square(residual, solution.variance, w)
     unseen, doubt = _unseen_sources(solution, means)
-    doubt = np.hypot(doubt, SMALLEST_ERROR * chosen.levels)
+    crowding = np.zeros(2) if lost is None else FAINTER_SOURCES * lost**2
+    doubt = np.hypot(doubt, np.hypot(SMALLEST_ERROR, crowding) * chosen.levels)
     # A library that does not hold the shape says less about its scatter than its prior assumes.
     trust = 1 + (probability[-1] if mixture is not None else 0.0)
     covariance = trust * (chosen.covariance + resampled) + np.diag(doubt**2)
-    if mixture is not None and 0 < gain < options.margin:
+    if mixture is not None and 0 < gain < margin:
         # A combination that is better, but not by enough, says how wrong the template may be.
-        apart = gain / options.margin * (mixture.amplitudes[:2] - chosen.levels)
+        apart = gain / margin * (mixture.amplitudes[:2] - chosen.levels)
         covariance = covariance + np.outer(apart, apart)
     levels = chosen.levels - unseen
     _check_levels(levels, np.sqrt(np.diag(covariance)))

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from soss_photcal_steps.background.centring import centred_traces
 from soss_photcal_steps.background.conclude import Conclusion, FitError, conclude
 from soss_photcal_steps.background.light import trace_light
 from soss_photcal_steps.background.model import ZONES, Solution, block_means, solve
 from soss_photcal_steps.background.options import FitOptions
-from soss_photcal_steps.background.select import LibraryModes, library_modes
+from soss_photcal_steps.background.select import LibraryModes, least_gain, library_modes
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, bad_pixels, bin_sky, make_blocks
 from soss_photcal_steps.background.sources import find_sources
 from soss_photcal_steps.background.templates import TemplateSet
@@ -23,6 +24,9 @@ __all__ = ["BackgroundFit", "FitError", "FitOptions", "fit_background"]
 # Bins of sources whose wings are followed, in units of the noise; those of fainter ones do not
 # matter, and what the wings of the star leave is no source.
 _BRIGHT = 4.0
+# Where sources cover nearly all of the sky, only brighter ones are masked: factors on the
+# threshold that are tried.  Sky with faint sources says more than none.
+_SIGMAS = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ def _fit(
     lines = np.asarray(rows, float)
     good = good & np.isfinite(image) & templates.valid
     good &= ~bad_pixels(image, good, error)
+    if good.any():
+        traces = centred_traces(image, error, good, lines, traces)
     keep = good.copy()
     for trace in traces.values():
         keep &= np.abs(lines[:, None] - trace[None, :]) > options.trace_half_width
@@ -170,7 +176,9 @@ def _fit(
         levels, tilt, coefficients = _chosen(solution, modes, options, len(templates.images))
         wing = wing_image(geometry, means.basis, coefficients, sky)
         if last:
-            result = conclude(solution, means, modes, blocks, options)
+            seen, kept = (np.array(_sky_pixels(w, templates)) for w in (weight, active))
+            lost = 1 - kept / np.maximum(seen, 1)
+            result = conclude(solution, means, modes, blocks, options, lost)
             return _assemble(result, templates, active, wing)
         far = far_wing(means.basis, coefficients)
         model = templates.on_bins(levels, tilt)
@@ -178,8 +186,12 @@ def _fit(
         zone = np.searchsorted(ZONES, geometry.distance.min(axis=0))
         doubt = options.wing_doubt * solution.floor[zone] * wing
         variance = sky.variance + (0.01 * level) ** 2 + doubt**2
-        source = find_sources(sky, weight, residual, variance, blocks, zone, options.source_sigma)
-        active = np.where(source, 0, weight)
+        for factor in _SIGMAS:
+            sigma = factor * options.source_sigma
+            source = find_sources(sky, weight, residual, variance, blocks, zone, sigma)
+            active = np.where(source, 0, weight)
+            if min(_sky_pixels(active, templates)) >= options.min_pixels:
+                break
         others = np.where(source & (residual > _BRIGHT * np.sqrt(variance)), residual, 0.0)
         _check_sky(active, templates, options.min_pixels)
         background = templates.unbinned(model, image.shape[1])
@@ -194,7 +206,10 @@ def _chosen(
     What the best template lacks would be taken for sources, and their wings would then make
     good for it: where the combination is clearly better, it is the one that is looked at.
     """
-    mixed, least = solution.mixed, -np.inf if options.combine == "always" else options.margin
+    mixed, least = solution.mixed, -np.inf
+    if options.combine != "always":
+        evidence = np.array([f.log_evidence for f in solution.fits])
+        least = least_gain(evidence, options.margin, options.lead_share)
     if modes is not None and mixed is not None and mixed.gain > least:
         return modes.weights(mixed.amplitudes), modes.tilt(mixed.amplitudes), mixed.coefficients
     levels = np.zeros((n_templates, 2))
@@ -202,10 +217,14 @@ def _chosen(
     return levels, None, solution.coefficients
 
 
+def _sky_pixels(weight: np.ndarray, templates: TemplateSet) -> list[int]:
+    """Number of sky pixels left and right of the break."""
+    return [int(weight[side].sum()) for side in templates.binned[0] > 0.5]
+
+
 def _check_sky(weight: np.ndarray, templates: TemplateSet, least: int) -> None:
     """Refuse an image with hardly any sky on one side of the break."""
-    for side, name in enumerate(("left", "right")):
-        number = int(weight[templates.binned[0, side] > 0.5].sum())
+    for number, name in zip(_sky_pixels(weight, templates), ("left", "right"), strict=True):
         if number < least:
             raise FitError(
                 f"only {number} sky pixels are left {name} of the break near column 705, "

@@ -39,6 +39,8 @@ class FitOptions:
         'auto', 'never' or 'always' use a combination of templates.
     margin : float
         Gain in log evidence that a combination must have over the best template.
+    lead_share : float
+        The same, relative to the lead of the best template over the next.
     temperature : float
         Factor by which evidences are divided, for the correlation of the blocks.
     template : int or None
@@ -59,12 +61,13 @@ class FitOptions:
     level_floor: float = 0.0015
     source_sigma: float = 4.5
     wing_doubt: float = 2.0
-    max_modes: int = 4
+    max_modes: int = 17
     mode_width: float = 1.0
     n_tilts: int = 6
     tilt_sigma: float = 0.012
     combine: str = "auto"
     margin: float = 40.0
+    lead_share: float = 0.15
     temperature: float = 5.0
     template: int | None = None
     min_pixels: int = 2000

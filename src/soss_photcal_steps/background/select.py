@@ -17,7 +17,7 @@ from soss_photcal_steps.background.sky import Blocks
 from soss_photcal_steps.background.stripes import Stripes
 from soss_photcal_steps.background.templates import TemplateSet, shape_modes, tilt_shapes
 
-__all__ = ["LibraryModes", "Selection", "average_models", "library_modes", "probabilities"]
+__all__ = ["LibraryModes", "Selection", "average_models", "least_gain", "library_modes", "probabilities"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,32 @@ def library_modes(
     return LibraryModes(
         np.concatenate(vectors), np.concatenate(sides), np.concatenate(sigmas), n_tilts, tilt_sigma
     )
+
+
+def least_gain(log_evidence: np.ndarray, margin: float, lead_share: float) -> float:
+    """Gain in log evidence over the best template that a combination must have.
+
+    A combination is flexible, and also takes up what the model of the wings lacks.  Where a
+    template is better than its neighbours by far, the sky has no reason to lie between them.
+
+    Parameters
+    ----------
+    log_evidence : ndarray
+        Logarithm of the evidence of each template.
+    margin : float
+        Least gain in any case.
+    lead_share : float
+        Least gain relative to the lead of the best template over the next.
+
+    Returns
+    -------
+    float
+        The gain.
+    """
+    if len(log_evidence) < 2:
+        return margin
+    second, first = np.partition(log_evidence, -2)[-2:]
+    return max(margin, lead_share * float(first - second))
 
 
 def probabilities(log_evidence: np.ndarray, temperature: float) -> np.ndarray:

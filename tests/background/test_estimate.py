@@ -281,3 +281,56 @@ def test_field_stars_are_masked_in_the_fit(case, templates):
     field = scene.truth.field.reshape(256, 512, 4).mean(axis=2)
     assert field[fit.sky_mask].mean() < 0.1 * field[~fit.sky_mask].mean()
     assert (fit.unseen >= 0).all()
+
+
+@pytest.mark.parametrize("star", ["bright", "mid"])
+def test_traces_that_are_expected_a_pixel_off_are_centred(case, templates, star):
+    """With all traces expected 0.9 pixels too low the levels change by less than 0.5 per cent."""
+    scene = case(star, 1, contamination="none")
+    right = scene.fit(templates)
+    low = scene.fit(templates, traces={o: rows - 0.9 for o, rows in scene.traces.items()})
+    np.testing.assert_allclose(low.levels, right.levels, rtol=5e-3)
+    for order in (1, 2):
+        moved = low.trace_offsets[order] - right.trace_offsets[order]
+        assert moved == pytest.approx(0.9, abs=0.1)
+        assert abs(right.trace_offsets[order]) < 0.2
+
+
+def test_mixture_of_a_library_of_many_shapes(case, libraries):
+    """Two of 16 templates that differ in 7 ways a side are combined, to 0.2 and 0.4 per cent."""
+    rng = np.random.default_rng(4)
+    mean = libraries["SUBSTRIP256"].data[0]
+    x, y = (np.arange(2048) - 1024) / 1024, (np.arange(256)[:, None] - 128) / 128
+    shapes = [x + 0 * y, y + 0 * x, x**2 + 0 * y, y**2 + 0 * x, x * y, x**2 * y, x * y**2]
+    scene = case("faint", 1, contamination="none")
+    side = scene.truth.right_fraction
+    library = np.array(
+        [
+            mean * (1 + sum(0.06 * (a * (1 - side) + b * side) * s for a, b, s in
+                            zip(rng.normal(size=7), rng.normal(size=7), shapes, strict=True)))
+            for _ in range(16)
+        ]
+    )  # fmt: skip
+    truth = 0.6 * library[2] + 0.4 * library[5]
+    image = scene.image - scene.truth.background + truth
+    prepared = prepare_templates(library)
+    fit = scene.fit(prepared, image=image)
+    assert fit.combined
+    off = prepared.background(fit.weights, fit.tilt) / truth - 1
+    for here, limit in ((side < 0.01, 2e-3), (side > 0.99, 4e-3)):
+        assert abs(np.nanmean(off[here])) < limit
+        assert np.nanstd(off[here]) < 4e-3
+
+
+def test_sources_that_cover_the_sky_are_masked_less(case, templates):
+    """Where the mask of sources leaves too little sky, only brighter ones are masked."""
+    scene = case("faint", 2, contamination="crowded")
+    usual = scene.fit(templates)
+    right = np.arange(512) > 180
+    n_right = 8 * int(usual.sky_mask[::2, right].sum())
+    fit = scene.fit(templates, FitOptions(min_pixels=n_right + 4000))
+    assert (fit.sky_fraction >= usual.sky_fraction).all()
+    assert fit.sky_fraction[1] > usual.sky_fraction[1]
+    assert np.abs(scene.biases(templates, fit)).max() < 3
+    with pytest.raises(FitError, match="fewer than the 300000 that a fit needs"):
+        scene.fit(templates, FitOptions(min_pixels=300_000))

@@ -163,7 +163,7 @@ def test_wide_priors_need_a_reason(templates, parts, tilt, wide):
 
 
 def test_sources_are_sought_above_what_is_clearly_better(templates, parts):
-    """Above a gain of 40 the combination, right to 1.2 per cent, is the image, else a template."""
+    """Above the least gain the combination, right to 1.2 per cent, is the image, else a template."""
     sky, blocks, modes, means, _ = parts
     # 5 per cent of a curve are in no template.
     curved = single(templates) * (1 + 0.05 * np.sin(np.arange(2048) / 200)).astype(np.float32)
@@ -175,8 +175,18 @@ def test_sources_are_sought_above_what_is_clearly_better(templates, parts):
     solution = solve(means, FitOptions(), None, 4, False)
     assert solution.mixed.gain > 40
     away = np.r_[10:160, 200:500]
-    for gain, lowest, highest in ((41, 0.0, 0.012), (39, 0.05, np.inf)):
-        found = dataclasses.replace(solution, mixed=dataclasses.replace(solution.mixed, gain=gain))
+    # Ahead of all others by 1,000, a template is only left for a gain of 150.
+    ahead = [
+        dataclasses.replace(f, log_evidence=1000.0 * (k == solution.best))
+        for k, f in enumerate(solution.fits)
+    ]
+    level = [dataclasses.replace(f, log_evidence=0.0) for f in solution.fits]
+    for fits, gain, lowest, highest in (
+        (level, 41, 0.0, 0.012), (level, 39, 0.05, np.inf),
+        (ahead, 151, 0.0, 0.012), (ahead, 149, 0.05, np.inf),
+    ):  # fmt: skip
+        mixed = dataclasses.replace(solution.mixed, gain=gain)
+        found = dataclasses.replace(solution, mixed=mixed, fits=fits)
         levels, tilt, coefficients = _chosen(found, modes, FitOptions(), 5)
         image = templates.on_bins(levels, tilt)
         off = np.abs(image[60:, away] / binned.value[60:, away] - 1)
@@ -199,6 +209,18 @@ def test_conclusion_agrees_with_the_truth(parts):
     assert np.isfinite(result.gain)
     assert (result.unseen >= 0).all()
     assert (result.unseen < 0.003 * LEVELS).all()
+
+
+def test_masked_sources_add_the_error_of_fainter_ones(parts):
+    """Of a side that is all masked 0.3 per cent is added, of half of it a quarter of that."""
+    _, blocks, modes, means, _ = parts
+    solution = solve(means, FitOptions(), None, 4, True)
+    clear = conclude(solution, means, modes, blocks, FitOptions()).selection
+    crowded = conclude(solution, means, modes, blocks, FitOptions(), np.array([0.5, 1.0])).selection
+    np.testing.assert_array_equal(crowded.levels, clear.levels)
+    more = crowded.covariance - clear.covariance
+    expected = np.diag((np.array([0.00075, 0.003]) * clear.levels) ** 2)
+    np.testing.assert_allclose(more, expected, rtol=0.02, atol=1e-12)
 
 
 def test_conclusion_without_modes(parts):

@@ -10,6 +10,7 @@ from soss_photcal_steps.background.fit import LinearFit
 from soss_photcal_steps.background.select import (
     average_models,
     jackknife,
+    least_gain,
     library_modes,
     probabilities,
 )
@@ -38,6 +39,19 @@ def test_probabilities_are_those_of_bayes(evidence, temperature):
     full = np.exp((evidence - evidence.max()) / temperature)
     full[full < 0.03] = 0
     np.testing.assert_allclose(p, full / full.sum(), atol=1e-12)
+
+
+@FEW
+@given(
+    arrays(float, st.integers(1, 20), elements=st.floats(-1e5, 1e5)),
+    st.floats(0, 100), st.floats(0, 2),
+)  # fmt: skip
+def test_a_combination_must_gain_a_share_of_the_lead(evidence, margin, share):
+    """The least gain is the margin, or the share of the lead over the next template, if more."""
+    ranked = sorted(evidence)
+    lead = ranked[-1] - ranked[-2] if len(ranked) > 1 else 0.0
+    expected = margin if margin > share * lead else share * lead
+    assert least_gain(evidence, margin, share) == pytest.approx(expected)
 
 
 def test_models_that_are_out_get_nothing():

@@ -64,6 +64,8 @@ class BackgroundFit:
         Reduced chi square of the blocks, with the model that is subtracted.
     wing : ndarray
         Fitted wings of the star and of the sources that are masked, shape (ny, nb), DN/s.
+    trace_offsets : dict
+        How far the light of each order lies from where it was expected, in the mean, pixels.
     """
 
     weights: np.ndarray
@@ -82,6 +84,7 @@ class BackgroundFit:
     sky_mask: np.ndarray
     chi_square: float
     wing: np.ndarray
+    trace_offsets: dict[int, float]
 
 
 def fit_background(
@@ -106,7 +109,8 @@ def fit_background(
     templates : TemplateSet
         The library, cut to the image.
     traces : dict
-        Row of each order's trace per column, shape (nx,), same coordinates.
+        Row where each order's trace is expected per column, shape (nx,), same coordinates; it
+        is moved to the centre of its light.
     options : FitOptions, optional
         Settings.
 
@@ -137,8 +141,10 @@ def _fit(
     lines = np.asarray(rows, float)
     good = good & np.isfinite(image) & templates.valid
     good &= ~bad_pixels(image, good, error)
+    expected = traces
     if good.any():
         traces = centred_traces(image, error, good, lines, traces)
+    offsets = {order: float(np.mean(rows - expected[order])) for order, rows in traces.items()}
     keep = good.copy()
     for trace in traces.values():
         keep &= np.abs(lines[:, None] - trace[None, :]) > options.trace_half_width
@@ -179,7 +185,7 @@ def _fit(
             seen, kept = (np.array(_sky_pixels(w, templates)) for w in (weight, active))
             lost = 1 - kept / np.maximum(seen, 1)
             result = conclude(solution, means, modes, blocks, options, lost)
-            return _assemble(result, templates, active, wing)
+            return _assemble(result, templates, active, wing, offsets)
         far = far_wing(means.basis, coefficients)
         model = templates.on_bins(levels, tilt)
         residual = np.where(weight > 0, sky.value - model - wing, 0)
@@ -233,7 +239,11 @@ def _check_sky(weight: np.ndarray, templates: TemplateSet, least: int) -> None:
 
 
 def _assemble(
-    result: Conclusion, templates: TemplateSet, active: np.ndarray, wing: np.ndarray
+    result: Conclusion,
+    templates: TemplateSet,
+    active: np.ndarray,
+    wing: np.ndarray,
+    offsets: dict[int, float],
 ) -> BackgroundFit:
     levels = templates.levels[result.best]
     side = templates.binned[result.best] > 0.5
@@ -256,6 +266,7 @@ def _assemble(
         sky_mask=_unbin(active > 0, len(templates.valid)),
         chi_square=result.chi_square,
         wing=_unbin(wing, len(templates.valid)),
+        trace_offsets=offsets,
     )
 
 

@@ -223,6 +223,7 @@ def _no_fit(templates: TemplateSet, template: int, shape: tuple[int, int]) -> Ba
         sky_mask=np.zeros(shape, bool),
         chi_square=np.nan,
         wing=np.zeros(shape, np.float32),
+        trace_offsets={},
     )
 
 

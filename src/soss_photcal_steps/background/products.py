@@ -369,6 +369,7 @@ def metadata(
         "break_column": result.break_column,
         "n_integrations": result.combined.n_integrations,
         "trace_positions": traces,
+        "trace_offsets": {f"order {k}": value for k, value in fit.trace_offsets.items()},
         "options": options,
     }
 

@@ -17,7 +17,14 @@ from soss_photcal_steps.background.sky import Blocks
 from soss_photcal_steps.background.stripes import Stripes
 from soss_photcal_steps.background.templates import TemplateSet, shape_modes, tilt_shapes
 
-__all__ = ["LibraryModes", "Selection", "average_models", "least_gain", "library_modes", "probabilities"]
+__all__ = [
+    "LibraryModes",
+    "Selection",
+    "average_models",
+    "least_gain",
+    "library_modes",
+    "probabilities",
+]
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def test_wide_priors_need_a_reason(templates, parts, tilt, wide):
 
 
 def test_sources_are_sought_above_what_is_clearly_better(templates, parts):
-    """Above the least gain the combination, right to 1.2 per cent, is the image, else a template."""
+    """Above the least gain the combination, right to 1.2 per cent, is the image, or a template."""
     sky, blocks, modes, means, _ = parts
     # 5 per cent of a curve are in no template.
     curved = single(templates) * (1 + 0.05 * np.sin(np.arange(2048) / 200)).astype(np.float32)

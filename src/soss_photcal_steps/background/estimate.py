@@ -224,7 +224,7 @@ def _chosen(
 
 
 def _sky_pixels(weight: np.ndarray, templates: TemplateSet) -> list[int]:
-    """Number of sky pixels left and right of the break."""
+    """Count the sky pixels left and right of the break."""
     return [int(weight[side].sum()) for side in templates.binned[0] > 0.5]
 
 

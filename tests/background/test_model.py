@@ -212,15 +212,16 @@ def test_conclusion_agrees_with_the_truth(parts):
 
 
 def test_masked_sources_add_the_error_of_fainter_ones(parts):
-    """Of a side that is all masked 0.3 per cent is added, of half of it a quarter of that."""
+    """A side all masked adds 0.2 per cent and 2.5 times a block's noise; half masked, a quarter."""
     _, blocks, modes, means, _ = parts
     solution = solve(means, FitOptions(), None, 4, True)
-    clear = conclude(solution, means, modes, blocks, FitOptions()).selection
+    clear = conclude(solution, means, modes, blocks, FitOptions(), np.zeros(2)).selection
     crowded = conclude(solution, means, modes, blocks, FitOptions(), np.array([0.5, 1.0])).selection
     np.testing.assert_array_equal(crowded.levels, clear.levels)
+    noise = np.sqrt([np.median(means.noise[means.right == side]) for side in (False, True)])
+    added = np.array([0.25, 1.0]) * np.sqrt((0.002 * clear.levels) ** 2 + (2.5 * noise) ** 2)
     more = crowded.covariance - clear.covariance
-    expected = np.diag((np.array([0.00075, 0.003]) * clear.levels) ** 2)
-    np.testing.assert_allclose(more, expected, rtol=0.02, atol=1e-12)
+    np.testing.assert_allclose(more, np.diag(added**2), rtol=1e-6, atol=1e-12)
 
 
 def test_conclusion_without_modes(parts):

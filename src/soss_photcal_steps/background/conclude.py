@@ -23,9 +23,10 @@ __all__ = ["Conclusion", "FitError", "conclude"]
 
 # Relative error of the levels that no fit is trusted beyond.
 SMALLEST_ERROR = 4e-4
-# Relative error of the levels where sources cover all of the sky: where many are masked there is
-# light of fainter ones in between.  From scenes of two simulators.
-FAINTER_SOURCES = 3e-3
+# Error of the levels where sources cover all of the sky, relative to them, and in units of the
+# noise of a block: where many are masked there is light of fainter ones in between, and the noise
+# says how bright those may be.  From scenes of two simulators.
+FAINTER_SOURCES, HIDDEN_SOURCES = 2e-3, 2.5
 # No pixel can count faster than its whole range, 16 bits, within the shortest frame of SOSS
 # (SUBSTRIP96, 2.214 s): a sky above this, DN/s, is a damaged file or another unit.
 LARGEST_LEVEL = 2**16 / 2.214
@@ -105,7 +106,7 @@ def _unseen_sources(solution: Solution, means: BlockMeans) -> tuple[np.ndarray, 
         bounded = np.clip(residual - middle, -6 * spread, 6 * spread)
         light[side] = max(bounded.mean(), 0.0)
         excess = np.sqrt(max(spread**2 - noise, 0.0))
-        doubt[side] = np.hypot(0.8 * light[side], 0.5 * excess)
+        doubt[side] = np.hypot(0.5 * light[side], 0.3 * excess)
     return light, doubt
 
 
@@ -204,10 +205,13 @@ def conclude(
     residual = stripes.cleaned(residual, variance)
     chi_square = _chi_square(residual, solution.variance, w)
     unseen, doubt = _unseen_sources(solution, means)
-    crowding = np.zeros(2) if lost is None else FAINTER_SOURCES * lost**2
-    doubt = np.hypot(doubt, np.hypot(SMALLEST_ERROR, crowding) * chosen.levels)
+    doubt = np.hypot(doubt, SMALLEST_ERROR * chosen.levels)
+    if lost is not None:
+        noise = [np.sqrt(np.median(means.noise[means.right == side])) for side in (0, 1)]
+        hidden = np.hypot(FAINTER_SOURCES * chosen.levels, HIDDEN_SOURCES * np.array(noise))
+        doubt = np.hypot(doubt, lost**2 * hidden)
     # A library that does not hold the shape says less about its scatter than its prior assumes.
-    trust = 1 + (probability[-1] if mixture is not None else 0.0)
+    trust = 1 + 0.5 * (probability[-1] if mixture is not None else 0.0)
     covariance = trust * (chosen.covariance + resampled) + np.diag(doubt**2)
     if mixture is not None and 0 < gain < margin:
         # A combination that is better, but not by enough, says how wrong the template may be.

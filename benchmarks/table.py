@@ -37,6 +37,11 @@ _FLOOR = (
     "with datamodels.open(sys.argv[1]) as model:\n"
     "    model.save(sys.argv[2])\n"
 )
+# The least that a step with scipy's splines and an ASDF file as its product can cost.
+_LEAST = (
+    "import sys, jwst.stpipe, scipy.interpolate, asdf\n"
+    "asdf.AsdfFile({'ratio': [1.0, 1.0]}).write_to(sys.argv[1])\n"
+)
 # What the first data model of a process brings with it, by itself and with the fast parser.
 _EXTENSIONS = "import jwst.stpipe, asdf; asdf.get_config().extensions"
 _OUR_EXTENSIONS = (
@@ -149,6 +154,9 @@ def measure_start(folder: Path, photom: Path, repeats: int) -> Iterator[Measured
         "import jwst.stpipe": lambda out: [python, "-c", "import jwst.stpipe"],
         "the same, and asdf loads its extensions": lambda out: [python, "-c", _EXTENSIONS],
         "the same, as the steps have them loaded": lambda out: [python, "-c", _OUR_EXTENSIONS],
+        "the same, scipy's splines, and one small ASDF file": lambda out: [
+            python, "-c", _LEAST, str(out / "least.asdf")
+        ],
         "open and save an x1dints with stdatamodels": lambda out: [
             python, "-c", _FLOOR, paths[0], str(out / "copy.fits")
         ],

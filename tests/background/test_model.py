@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from soss_photcal_steps.background.conclude import (
+    CALIBRATION,
     SMALLEST_ERROR,
     FitError,
     _parts,
@@ -221,7 +222,7 @@ def test_masked_sources_add_the_error_of_fainter_ones(parts):
     noise = np.sqrt([np.median(means.noise[means.right == side]) for side in (False, True)])
     added = np.array([0.25, 1.0]) * np.sqrt((0.002 * clear.levels) ** 2 + (2.5 * noise) ** 2)
     more = crowded.covariance - clear.covariance
-    np.testing.assert_allclose(more, np.diag(added**2), rtol=1e-4, atol=1e-12)
+    np.testing.assert_allclose(more / CALIBRATION, np.diag(added**2), rtol=1e-4, atol=1e-12)
 
 
 def test_conclusion_without_modes(parts):
@@ -280,7 +281,7 @@ def test_levels_and_covariance_are_the_stated_sums(templates):
     groups = _parts(means, blocks)
     resampled = jackknife(means.data, variance, design, terms, groups, (*prior, None), stripes)
     assert np.trace(resampled) > 0
-    rest = result.selection.covariance - (fit.covariance + resampled)
+    rest = result.selection.covariance - CALIBRATION * (fit.covariance + resampled)
     assert rest[0, 1] == pytest.approx(0, abs=1e-6 * np.abs(fit.covariance).max())
-    least = (0.5 * result.unseen) ** 2 + (SMALLEST_ERROR * fit.amplitudes) ** 2
+    least = CALIBRATION * (0.5 * result.unseen) ** 2 + (SMALLEST_ERROR * fit.amplitudes) ** 2
     assert (np.diag(rest) > 0.999 * least).all()

@@ -189,6 +189,22 @@ def test_a_wrong_model_is_one_sentence(tmp_path, what):
         read_model_spectrum(path)
 
 
+def test_a_text_with_a_line_that_no_model_has_is_refused(tmp_path):
+    """One value of 3,000 digits, which would make each row as wide, is told with its length."""
+    path = tmp_path / "wide.txt"
+    path.write_text("10000 1e-14\n20000 " + 3000 * "1" + "x\n30000 1e-14\n")
+    with pytest.raises(SossInputError, match=r"wide\.txt.* has a line of 3008 characters"):
+        read_model_spectrum(path)
+
+
+def test_a_text_with_half_a_quotation_is_refused(tmp_path):
+    """A quotation mark without its second one, which would join the rows after it, is told."""
+    path = tmp_path / "quote.txt"
+    path.write_text('10000 1e-14\n20000 "2e-14\n30000 1e-14\n')
+    with pytest.raises(SossInputError, match=r"quote\.txt.* quotation mark has no second one"):
+        read_model_spectrum(path)
+
+
 def model_of(x, y, fwhm=None):
     """Make a model without errors."""
     return ModelSpectrum(x, y, 0.01 * np.abs(y), 0.02 * np.abs(y), fwhm)

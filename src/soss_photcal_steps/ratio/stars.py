@@ -25,6 +25,8 @@ CALSPEC_URL = "https://archive.stsci.edu/hlsps/reference-atlases/cdbs/current_ca
 _SPEED_OF_LIGHT = 2.99792458e14
 _FLAM_TO_JY = 10.0 * 1e26 / _SPEED_OF_LIGHT
 _TIMEOUT = 30.0
+# Lines of a model that is text have a few numbers, characters.
+_LONGEST_LINE = 1000
 
 
 @dataclass(frozen=True)
@@ -229,11 +231,25 @@ def _fits_columns(path: Any, label: str) -> _Columns:
     raise SossInputError(f"The model {label} has no table with WAVELENGTH and FLUX.")
 
 
+def _check_lines(path: Any) -> None:
+    """Refuse lines that no model has: every row of the table would be as wide in memory."""
+    longest, quotes = 0, 0
+    with open(path, "rb") as stream:
+        for line in stream:
+            longest, quotes = max(longest, len(line)), quotes + line.count(b'"')
+    if quotes % 2:
+        # Without its end, quoted text swallows the rows that follow.
+        raise ValueError("a quotation mark has no second one")
+    if longest > _LONGEST_LINE:
+        raise ValueError(f"it has a line of {longest} characters")
+
+
 def _text_columns(path: Any, label: str) -> _Columns:
     from astropy.table import Table
 
     try:
         check_text(path)
+        _check_lines(path)
         table = Table.read(path, format="ascii")
         names: Iterable[str] = table.colnames
         found = {key.upper(): table[key] for key in names}

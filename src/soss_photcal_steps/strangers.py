@@ -22,6 +22,7 @@ __all__ = [
     "check_aliases",
     "check_asdf",
     "check_asdf_extension",
+    "check_table",
     "check_text",
     "parse_yaml",
     "read_json",
@@ -177,6 +178,42 @@ def check_text(path: str | os.PathLike[str]) -> None:
         while content := stream.read(2**20):
             if _ODD.search(content):
                 raise ValueError("it holds characters that are no text")
+
+
+def check_table(
+    path: str | os.PathLike[str], *, comment: str | None = None, longest_line: int | None = None
+) -> None:
+    """Make sure that a file is text that can be read as a table.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    comment : str, optional
+        What lines begin with whose quotation marks do not count; all count by default.
+    longest_line : int, optional
+        Largest number of characters of a line, with its end; any by default.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    ValueError
+        If it is not text, a quotation does not end, or a line is longer.
+    """
+    check_text(path)
+    quotes = longest = 0
+    with open(path, encoding="utf-8") as stream:
+        for line in stream:
+            longest = max(longest, len(line))
+            if comment is None or not line.lstrip().startswith(comment):
+                quotes += line.count('"')
+    if quotes % 2:
+        # Without its end, quoted text swallows the rows that follow.
+        raise ValueError("a quotation mark has no second one")
+    if longest_line is not None and longest > longest_line:
+        # Every row of the table would be as wide in memory.
+        raise ValueError(f"it has a line of {longest} characters")
 
 
 def check_asdf(path: str | os.PathLike[str], wanted: str = "product") -> None:

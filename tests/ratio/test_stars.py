@@ -205,6 +205,15 @@ def test_a_text_with_half_a_quotation_is_refused(tmp_path):
         read_model_spectrum(path)
 
 
+def test_a_mark_of_inches_in_a_comment_is_no_quotation(tmp_path):
+    """A text model whose comment holds a single quotation mark is read as it is without it."""
+    rows = "".join(f"{x} {1e-14}\n" for x in range(10000, 10050))
+    plain, marked = tmp_path / "plain.txt", tmp_path / "marked.txt"
+    plain.write_text(rows)
+    marked.write_text('# slit of 52x2"\n' + rows)
+    np.testing.assert_array_equal(read_model_spectrum(marked).flux, read_model_spectrum(plain).flux)
+
+
 def model_of(x, y, fwhm=None):
     """Make a model without errors."""
     return ModelSpectrum(x, y, 0.01 * np.abs(y), 0.02 * np.abs(y), fwhm)

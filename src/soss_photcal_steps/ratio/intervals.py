@@ -8,7 +8,7 @@ import numpy as np
 
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.ratio.standards import Interval
-from soss_photcal_steps.strangers import check_text
+from soss_photcal_steps.strangers import check_table
 
 __all__ = ["read_intervals"]
 
@@ -39,11 +39,7 @@ def read_intervals(path: str | os.PathLike[str]) -> list[tuple[str, Interval]]:
     try:
         name = os.fspath(path).lower()
         kind = "ascii.ecsv" if name.endswith(".ecsv") else "ascii.csv"
-        check_text(path)
-        with open(path, encoding="utf-8") as stream:
-            # Without its end, quoted text swallows the rows that follow.
-            if stream.read().count('"') % 2:
-                raise ValueError("a quotation mark has no second one")
+        check_table(path)
         table = Table.read(path, format=kind)
     except (OSError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
         raise SossInputError(

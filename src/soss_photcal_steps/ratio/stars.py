@@ -15,7 +15,7 @@ from astropy.io import fits
 from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import Fingerprint, check_fits, fingerprint
 from soss_photcal_steps.ratio.sampling import ModelSpectrum
-from soss_photcal_steps.strangers import check_text
+from soss_photcal_steps.strangers import check_table
 
 __all__ = ["CALSPEC_URL", "FoundModel", "find_calspec", "model_fingerprint", "read_model_spectrum"]
 
@@ -231,25 +231,11 @@ def _fits_columns(path: Any, label: str) -> _Columns:
     raise SossInputError(f"The model {label} has no table with WAVELENGTH and FLUX.")
 
 
-def _check_lines(path: Any) -> None:
-    """Refuse lines that no model has: every row of the table would be as wide in memory."""
-    longest, quotes = 0, 0
-    with open(path, "rb") as stream:
-        for line in stream:
-            longest, quotes = max(longest, len(line)), quotes + line.count(b'"')
-    if quotes % 2:
-        # Without its end, quoted text swallows the rows that follow.
-        raise ValueError("a quotation mark has no second one")
-    if longest > _LONGEST_LINE:
-        raise ValueError(f"it has a line of {longest} characters")
-
-
 def _text_columns(path: Any, label: str) -> _Columns:
     from astropy.table import Table
 
     try:
-        check_text(path)
-        _check_lines(path)
+        check_table(path, comment="#", longest_line=_LONGEST_LINE)
         table = Table.read(path, format="ascii")
         names: Iterable[str] = table.colnames
         found = {key.upper(): table[key] for key in names}

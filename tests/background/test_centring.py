@@ -39,7 +39,7 @@ def test_shifted_and_turned_traces_are_found():
     found = trace_offsets(image, ERROR, good, LINES, EXPECTED)
     for order, offset in true.items():
         np.testing.assert_allclose(found[order], offset, atol=0.15)
-    moved = centred_traces(image, ERROR, good, LINES, EXPECTED)
+    moved = centred_traces(EXPECTED, found)
     np.testing.assert_allclose(moved[1], EXPECTED[1] + true[1], atol=0.15)
 
 
@@ -66,8 +66,9 @@ def test_without_light_nothing_moves():
     """In noise no trace is seen, and the expected rows come back."""
     image = np.random.default_rng(0).normal(2.5, 0.3, (NY, NX))
     good = np.ones(image.shape, bool)
-    assert trace_offsets(image, ERROR, good, LINES, EXPECTED) == {}
-    moved = centred_traces(image, ERROR, good, LINES, EXPECTED)
+    found = trace_offsets(image, ERROR, good, LINES, EXPECTED)
+    assert found == {}
+    moved = centred_traces(EXPECTED, found)
     for order, rows in EXPECTED.items():
         np.testing.assert_array_equal(moved[order], rows)
 
@@ -76,7 +77,8 @@ def test_an_unseen_order_moves_with_the_others():
     """An order outside the image gets the mean offset of the one that is seen."""
     image = image_of({1: EXPECTED[1] + 0.6})
     expected = {1: EXPECTED[1], 2: np.full(NX, 400.0)}
-    moved = centred_traces(image, ERROR, np.ones(image.shape, bool), LINES, expected)
+    found = trace_offsets(image, ERROR, np.ones(image.shape, bool), LINES, expected)
+    moved = centred_traces(expected, found)
     np.testing.assert_allclose(moved[2] - 400.0, 0.6, atol=0.05)
 
 

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from soss_photcal_steps.background.light import TraceLight, reference_wing, trace_light
+from soss_photcal_steps.background.light import (
+    TraceLight,
+    reference_wing,
+    trace_light,
+    window_lines,
+)
 
 __all__ = ["centred_traces", "trace_offsets"]
 
@@ -31,32 +36,23 @@ _SAMPLE = 17
 
 
 def centred_traces(
-    image: np.ndarray,
-    error: np.ndarray,
-    good: np.ndarray,
-    lines: np.ndarray,
-    traces: dict[int, np.ndarray],
+    traces: dict[int, np.ndarray], offsets: dict[int, np.ndarray]
 ) -> dict[int, np.ndarray]:
     """Move the traces to the centres of their light.
 
     Parameters
     ----------
-    image, error : ndarray
-        Count rate and its standard error, shape (ny, nx), DN/s.
-    good : ndarray of bool
-        Valid pixels.
-    lines : ndarray
-        Row of each line in the coordinates of `traces`, rising, shape (ny,).
     traces : dict
         Expected row of each order per column, shape (nx,), pixels.
+    offsets : dict
+        Offsets of the orders that show them, from `trace_offsets`.
 
     Returns
     -------
     dict
-        The rows, moved by a straight line along the columns each.  An order whose centre
-        cannot be seen moves by as much as the others do in the mean.
+        The rows.  An order whose offset is not known moves by as much as the others do in the
+        mean.
     """
-    offsets = trace_offsets(image, error, good, lines, traces)
     common = np.mean([np.mean(offset) for offset in offsets.values()]) if offsets else 0.0
     return {order: rows + offsets.get(order, common) for order, rows in traces.items()}
 
@@ -114,9 +110,7 @@ def _offset(
     columns = np.arange(image.shape[1])
     offset = np.zeros(len(columns))
     for _ in range(2):
-        place, centre, noise = _centres(
-            image, error, good, lines, rows + offset, others, clear
-        )  # fmt: skip
+        place, centre, noise = _centres(image, error, good, lines, rows + offset, others, clear)
         line = _straight_line(place, centre, noise)
         if line is None:
             return None
@@ -136,14 +130,11 @@ def _centres(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Columns, centres of light relative to the trace, and their errors, piece by piece."""
     columns = np.arange(len(rows))
-    window = np.arange(-_HALF - 1, _HALF + 2)
-    wanted = np.rint(rows).astype(int) + window[:, None]
-    line = np.clip(np.searchsorted(lines, wanted), 0, len(lines) - 1)
+    wanted, line, inside = window_lines(rows, lines, _HALF + 1)
     distance = wanted - rows
     # Pixels at the ends of the window count by the part of them that is inside.
     share = np.clip(_HALF + 0.5 - np.abs(distance), 0, 1)
-    inside = ((lines[line] == wanted) | (share == 0)).all(axis=0) & clear
-    usable = good[line, columns] & inside
+    usable = good[line, columns] & (inside | (share == 0)).all(axis=0) & clear
     values = image[line, columns]
     for other in others:
         values = values - reference_wing(np.abs(wanted - other.rows)) * other.brightness

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from soss_photcal_steps.background.centring import centred_traces
+from soss_photcal_steps.background.centring import centred_traces, trace_offsets
 from soss_photcal_steps.background.conclude import Conclusion, FitError, conclude
 from soss_photcal_steps.background.light import trace_light
 from soss_photcal_steps.background.model import ZONES, Solution, block_means, solve
@@ -143,7 +143,7 @@ def _fit(
     good &= ~bad_pixels(image, good, error)
     expected = traces
     if good.any():
-        traces = centred_traces(image, error, good, lines, traces)
+        traces = centred_traces(traces, trace_offsets(image, error, good, lines, traces))
     offsets = {order: float(np.mean(rows - expected[order])) for order, rows in traces.items()}
     keep = good.copy()
     for trace in traces.values():

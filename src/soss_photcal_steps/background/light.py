@@ -7,7 +7,14 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = ["FAR_SLOPE", "FAR_STRENGTH", "TraceLight", "reference_wing", "trace_light"]
+__all__ = [
+    "FAR_SLOPE",
+    "FAR_STRENGTH",
+    "TraceLight",
+    "reference_wing",
+    "trace_light",
+    "window_lines",
+]
 
 # Reference wing beyond 30 pixels: light per pixel in units of the light of the column.
 FAR_STRENGTH, FAR_SLOPE = 1.75e-2, 1.1
@@ -69,6 +76,34 @@ def _running_median(values: np.ndarray, half: int) -> np.ndarray:
     return np.where(n > 0, middle, np.nan)
 
 
+def window_lines(
+    rows: np.ndarray, lines: np.ndarray, half_width: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the lines of an image in a window that follows a trace.
+
+    Parameters
+    ----------
+    rows : ndarray
+        Row of the trace per column, shape (nx,).
+    lines : ndarray
+        Row of each line of the image, rising, shape (ny,).
+    half_width : int
+        Half width of the window, pixels.
+
+    Returns
+    -------
+    wanted : ndarray of int
+        Rows of the window, shape (2 half_width + 1, nx).
+    line : ndarray of int
+        Line of the image for each, same shape.
+    inside : ndarray of bool
+        Whether the image has that row; if not, `line` is another one.
+    """
+    wanted = np.rint(rows).astype(int) + np.arange(-half_width, half_width + 1)[:, None]
+    line = np.clip(np.searchsorted(lines, wanted), 0, len(lines) - 1)
+    return wanted, line, lines[line] == wanted
+
+
 def trace_light(
     image: np.ndarray,
     good: np.ndarray,
@@ -96,16 +131,13 @@ def trace_light(
     list of TraceLight
         One for each order.
     """
-    ny, nx = image.shape
+    nx = image.shape[1]
     columns = np.arange(nx)
     window = np.arange(-half_width, half_width + 1)
     orders = sorted(traces)
     levels, seen = [], []
     for order in orders:
-        rows = np.asarray(traces[order], float)
-        wanted = np.rint(rows).astype(int)[None, :] + window[:, None]
-        line = np.clip(np.searchsorted(lines, wanted), 0, ny - 1)
-        inside = lines[line] == wanted
+        _, line, inside = window_lines(np.asarray(traces[order], float), lines, half_width)
         usable = inside & good[line, columns]
         values = np.where(usable, image[line, columns], 0)
         level, enough = _fill_window(values, usable)

@@ -64,5 +64,6 @@ def test_traces_add_up_and_scale():
     both = round_difference(
         [bump(), bump(500)], [TRACE, TRACE + 90], ROWS, WANTED, 2 * STRENGTH, SLOPE
     )
-    np.testing.assert_allclose(both, 2 * (one + two), atol=1e-12)
+    # The transforms are of single precision.
+    assert np.abs(both - 2 * (one + two)).max() < 3e-6 * np.abs(both).max()
     assert both.shape == (4, len(ROWS), len(WANTED))

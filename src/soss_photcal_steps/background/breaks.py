@@ -12,7 +12,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 __all__ = ["BreakGeometry", "find_break", "right_fraction"]
 
@@ -20,6 +19,11 @@ __all__ = ["BreakGeometry", "find_break", "right_fraction"]
 SEARCH_COLUMNS = (640, 770)
 NOMINAL_COLUMN = 705.0
 _BAND_ROWS = 32
+# Kernel that the mean of a band is smoothed with, a Gaussian of 2 pixels, and its reach with that
+# of the gradient.
+_SMOOTH = np.exp(-0.5 * (np.arange(-8, 9) / 2.0) ** 2)
+_SMOOTH /= _SMOOTH.sum()
+_MARGIN = 9
 _REACH = 110
 
 
@@ -48,6 +52,16 @@ class BreakGeometry:
     found: bool
 
 
+def _column_means(cut: np.ndarray) -> np.ndarray | None:
+    """Mean of each column; None if one of them has no finite value."""
+    total = cut.sum(axis=0, dtype=float)
+    if np.isfinite(total).all():
+        return total / len(cut)
+    finite = np.isfinite(cut)
+    n = finite.sum(axis=0)
+    return None if n.min() == 0 else np.where(finite, cut, 0).sum(axis=0, dtype=float) / n
+
+
 def _band_edges(
     template: np.ndarray, search: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -68,17 +82,15 @@ def _band_edges(
             low, high = int(middle) - 30, int(middle) + 31
         else:
             low, high = search
-        low, high = max(low, 8), min(high, nx - 8)
+        low, high = max(low, _MARGIN), min(high, nx - _MARGIN)
         if high - low < 10:
             continue
-        cut = band[:, low - 8 : high + 8]
-        finite = np.isfinite(cut)
-        n = finite.sum(axis=0)
-        if n.min() == 0:
+        mean = _column_means(band[:, low - _MARGIN : high + _MARGIN])
+        if mean is None:
             continue
-        mean = np.where(finite, cut, 0).sum(axis=0, dtype=float) / n
-        smooth = gaussian_filter1d(mean, 2.0)
-        gradient = np.gradient(smooth)[8:-8]
+        # One more column on either side than are looked at, for the gradient.
+        smooth = np.convolve(mean, _SMOOTH, "valid")
+        gradient = 0.5 * (smooth[2:] - smooth[:-2])
         peak = int(np.argmax(gradient))
         if 0 < peak < len(gradient) - 1:
             a, b, c = gradient[peak - 1 : peak + 2]

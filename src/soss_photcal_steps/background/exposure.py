@@ -114,14 +114,14 @@ def _typical_error(
         stack[~(stack > 0)] = np.inf
         error = group_median(stack)
     known = np.isfinite(error)
-    if not known.all():
+    if known.any():
+        error = np.where(known, error, np.median(error[known]))
+    else:
         # Neighbours differ by noise, and hardly by anything else, in most pixels.
         step = np.abs(np.diff(image, axis=1))
         step = step[np.isfinite(step)]
         scatter = float(np.median(step)) / (0.6745 * np.sqrt(2)) if step.size else 1.0
-        if known.any():
-            scatter = float(np.median(error[known]))
-        error = np.where(known, error, np.float32(scatter))
+        error = np.full(image.shape, scatter, np.float32)
     return error
 
 

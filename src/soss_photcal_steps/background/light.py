@@ -100,8 +100,11 @@ def window_lines(
         Whether the image has that row; if not, `line` is another one.
     """
     wanted = np.rint(rows).astype(int) + np.arange(-half_width, half_width + 1)[:, None]
-    line = np.clip(np.searchsorted(lines, wanted), 0, len(lines) - 1)
-    return wanted, line, lines[line] == wanted
+    # Each row is looked for once, with one more on either side for those outside the image.
+    span = np.arange(int(lines[0]) - 1, int(lines[-1]) + 2)
+    where = np.minimum(np.searchsorted(lines, span), len(lines) - 1)
+    key = np.clip(wanted - span[0], 0, len(span) - 1)
+    return wanted, where[key], (lines[where] == span)[key]
 
 
 def trace_light(

@@ -35,7 +35,7 @@ def _kernel(radius: np.ndarray, slope: float, strength: float) -> np.ndarray:
 
 def _in_zone(values: np.ndarray, radius: np.ndarray, zone: int) -> np.ndarray:
     inside = (radius >= ZONE_EDGES[zone]) & (radius < ZONE_EDGES[zone + 1])
-    return np.where(inside, values, 0.0)
+    return np.where(inside, values, np.zeros((), values.dtype))
 
 
 def _projections(slope: float, strength: float, distance: np.ndarray) -> np.ndarray:
@@ -108,7 +108,7 @@ def round_difference(
     first = math.floor((min(rows.min(), 0) - 40) / _CELL) * _CELL
     n_rows = int((max(rows.max(), _TOP) - first) // _CELL) + 1
     n_columns = (nx + 2 * _MARGIN) // _CELL
-    source = np.zeros((n_rows, n_columns))
+    source = np.zeros(n_rows * n_columns)
     row_centres = first + (np.arange(n_rows) + 0.5) * _CELL - 0.5
     column_centres = (np.arange(n_columns) + 0.5) * _CELL - 0.5 - _MARGIN
     column_cell = np.arange(n_columns * _CELL) // _CELL
@@ -121,14 +121,17 @@ def round_difference(
             low = np.floor(cell).astype(int)
             for index, weight in ((low, 1 - (cell - low)), (low + 1, cell - low)):
                 ok = (index >= 0) & (index < n_rows)
-                np.add.at(source, (index[ok], column_cell[ok]), (amount * weight)[ok] / 3)
-        shape = (n_columns, _CELL)
-        lines.append((amount.reshape(shape).mean(axis=1), place.reshape(shape).mean(axis=1)))
-    size = [fft.next_fast_len(2 * n, real=True) for n in source.shape]
-    dy = fft.fftfreq(size[0], 1 / size[0])[:, None] * _CELL
-    dx = fft.fftfreq(size[1], 1 / size[1])[None, :] * _CELL
+                cells = index[ok] * n_columns + column_cell[ok]
+                source += np.bincount(cells, (amount * weight)[ok] / 3, len(source))
+        lines.append(tuple(v.reshape(n_columns, _CELL).mean(axis=1) for v in (amount, place)))
+    # Beyond the last zone nothing comes round; single precision is far better than the model is.
+    reach = math.ceil(ZONE_EDGES[-1] / _CELL)
+    shape = (n_rows, n_columns)
+    size = [fft.next_fast_len(n + min(n, reach), real=True) for n in shape]
+    dy = np.float32(fft.fftfreq(size[0], 1 / size[0]) * _CELL)[:, None]
+    dx = np.float32(fft.fftfreq(size[1], 1 / size[1]) * _CELL)[None, :]
     radius = np.hypot(dy, dx)
-    transform = fft.rfft2(source, size)
+    transform = fft.rfft2(source.reshape(shape).astype(np.float32), size)
     kernel = _kernel(radius, slope, strength)
     result = np.empty((len(ZONE_EDGES) - 1, len(rows), len(columns)))
     across = np.zeros((len(result), n_rows, n_columns))

@@ -152,15 +152,16 @@ def bin_columns(image: np.ndarray, good: np.ndarray, factor: int) -> tuple[np.nd
     """
     nx = image.shape[-1] // factor * factor
     shape = (*image.shape[:-1], nx // factor, factor)
-    kept = good[..., :nx]
-    flags = kept.reshape(*good.shape[:-1], nx // factor, factor).view(np.uint8)
-    number = flags[..., 0].copy()
-    for k in range(1, factor):
-        number += flags[..., k]
-    count = number.astype(np.float32)
-    values = image[..., :nx]
-    if not kept.all():
+    values, kept = image[..., :nx], good[..., :nx]
+    if kept.all():
+        count = np.full((*good.shape[:-1], nx // factor), factor, np.float32)
+    else:
         values = np.where(kept, values, np.float32(0))
+        flags = kept.reshape(*good.shape[:-1], nx // factor, factor).view(np.uint8)
+        number = flags[..., 0].copy()
+        for k in range(1, factor):
+            number += flags[..., k]
+        count = number.astype(np.float32)
     values = values.reshape(shape)
     total = values[..., 0].copy()
     for k in range(1, factor):
@@ -173,21 +174,26 @@ def bin_rows(mean: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Parameters
     ----------
-    mean, count : ndarray
-        Means and the number of pixels in each, shape (..., ny, nb).
+    mean : ndarray
+        Means, shape (..., ny, nb).
+    count : ndarray
+        Number of pixels in each, shape (ny, nb) or that of `mean`.
 
     Returns
     -------
     mean : ndarray
         Shape (..., ny // ROWS_PER_BIN, nb); lines that fill no bin are left out.
     count : ndarray
-        Number of pixels, same shape.
+        Number of pixels, shape as that of the given one.
     """
     ny = mean.shape[-2] // ROWS_PER_BIN * ROWS_PER_BIN
-    groups = [slice(k, ny, ROWS_PER_BIN) for k in range(ROWS_PER_BIN)]
-    total = np.sum([count[..., g, :] for g in groups], axis=0)
-    weighted = np.sum([mean[..., g, :] * count[..., g, :] for g in groups], axis=0)
-    return weighted / np.maximum(total, 1), total
+    total = count[..., 0:ny:ROWS_PER_BIN, :].copy()
+    weighted = mean[..., 0:ny:ROWS_PER_BIN, :] * total
+    for k in range(1, ROWS_PER_BIN):
+        total += count[..., k:ny:ROWS_PER_BIN, :]
+        weighted += mean[..., k:ny:ROWS_PER_BIN, :] * count[..., k:ny:ROWS_PER_BIN, :]
+    weighted /= np.maximum(total, 1)
+    return weighted, total
 
 
 def bin_sky(

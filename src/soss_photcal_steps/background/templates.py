@@ -190,23 +190,23 @@ def prepare_templates(
         filled = image if clean else np.where(usable, image, np.float32(0))
         geometry = find_break(image if clean else np.where(usable, image, np.nan))
         geometries.append(geometry)
-        cut, used = filled[lines], usable[lines]
+        cut, used = (filled, usable) if select is None else (filled[lines], usable[lines])
         valid &= used
         whole, count = bin_columns(cut, used, factor)
         first = int(geometry.column.min() + geometry.offset[0]) // factor * factor
         last = int(geometry.column.max() + geometry.offset[-1]) // factor * factor + factor
         first, last = max(first, 0), min(last, n_bins * factor)
         edge = slice(first // factor, last // factor)
-        part = right_fraction(geometry, last, first)[lines]
+        part = right_fraction(geometry, last, first)
+        part = part if select is None else part[lines]
         right = whole.copy()
         right[:, : edge.start] = 0
         right[:, edge] = bin_columns(cut[:, first:last] * part, used[:, first:last], factor)[0]
         share = np.zeros_like(whole)
         share[:, edge.stop :] = 1
         share[:, edge] = bin_columns(part, used[:, first:last], factor)[0]
-        binned[k, 1], _ = bin_rows(right, count)
-        binned[k, 0] = bin_rows(whole, count)[0] - binned[k, 1]
-        share, count = bin_rows(share, count)
+        (whole, right, share), count = bin_rows(np.array([whole, right, share]), count)
+        binned[k, 0], binned[k, 1] = whole - right, right
         n_right = (share * count).sum(dtype=float)
         n_left = count.sum(dtype=float) - n_right
         levels[k, 0] = (binned[k, 0] * count).sum(dtype=float) / max(n_left, 1)

@@ -294,9 +294,11 @@ def wing_basis(
             key = (side * n_nodes + j) * n_blocks + block
             sums = np.bincount(key, amount * light, 2 * n_nodes * n_blocks)
             parts[k] += sums.reshape(2, n_nodes, n_blocks)
-            for q, (owner, along) in enumerate(field.outside):
-                if owner == k:
-                    outside[q] += np.bincount(block, amount * light * along[column], n_blocks)
+        for q, (owner, along) in enumerate(field.outside):
+            if owner == k:
+                there = np.flatnonzero(along[column])
+                amount = fraction[there] * light[there] * along[column[there]]
+                outside[q] = np.bincount(block[there], amount, n_blocks)
     parts /= total
     spread = blocks.sums(field.spread * weight) / total
     outside /= total
@@ -398,13 +400,12 @@ def wing_image(
             if owner == k:
                 extra = take("outside")[q] * field.light[k] * shape
                 along = along + extra[None, :] / np.maximum(field.light[k], 1e-30)[None, :]
-        table = along * light
-        side = take("side")[:, None] * field.light[k][None, :]
-        lower = field.node[k]
+        side = take("side")[:, None] * light
+        # Below the trace and above it, by node and bin.
+        table = np.array([along * light - side, along * light + side]).ravel()
+        lower = (field.above[k] * n_nodes + field.node[k]) * len(bins) + bins
         part = field.part[k]
-        sign = np.where(field.above[k], 1.0, -1.0)
-        value = (1 - part) * (table[lower, bins] + sign * side[lower, bins])
-        value += part * (table[lower + 1, bins] + sign * side[lower + 1, bins])
+        value = (1 - part) * table[lower] + part * table[lower + len(bins)]
         total += value * field.reference[k]
     return total
 

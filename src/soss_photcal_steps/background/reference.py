@@ -162,7 +162,7 @@ def _repair(images: np.ndarray, window: Window, source: str) -> int:
             usable &= inner
             values = image.flat[edge]
             image.flat[edge[~(np.abs(values) < _LARGEST_FACTOR * middle)]] = 0
-        n_usable = int(usable.sum())
+        n_usable = int(np.count_nonzero(usable))
         if n_usable < _LEAST_USABLE * n_inner:
             raise SossInputError(
                 f"Template {k} of the background library {source} has positive, finite values "

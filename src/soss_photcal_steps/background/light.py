@@ -41,7 +41,8 @@ def reference_wing(distance: np.ndarray) -> np.ndarray:
         Fraction per pixel.
     """
     distance = np.maximum(distance, INNER)
-    return FAR_STRENGTH * distance**-FAR_SLOPE * (1 + (22.0 / distance) ** 4)
+    core = np.square(np.square(22.0 / distance))
+    return FAR_STRENGTH * distance**-FAR_SLOPE * (1 + core)
 
 
 @dataclass(frozen=True)

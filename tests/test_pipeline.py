@@ -20,7 +20,7 @@ from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps import SossInputError, SossSpec2Pipeline, SossTemplateBackgroundStep
 from soss_photcal_steps._jwst import table_dtype
-from soss_photcal_steps.pipeline import SossExtract1dStep
+from soss_photcal_steps.extract import SossExtract1dStep
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
 from soss_photcal_steps.simulate.write import (
     ExposureHeader,

@@ -14,8 +14,10 @@ from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps import stream
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratefile import CUBES, RateFile, is_stand_in, open_metadata
+from soss_photcal_steps.ratefile import RateFile, open_metadata
+from soss_photcal_steps.ratelayout import CUBES
 from soss_photcal_steps.stream import add_variance, write_subtracted
+from soss_photcal_steps.unread import is_stand_in
 
 ARRAYS = ("data", "dq", "err", "var_poisson", "var_rnoise", "int_times")
 LONG = "a text that is longer than one card can hold, so that it goes on in a second " * 2

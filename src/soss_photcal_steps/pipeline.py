@@ -8,8 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from jwst.extract_1d import Extract1dStep
-from jwst.lib.pipe_utils import is_tso
 from jwst.pipeline import Spec2Pipeline
 
 from soss_photcal_steps import _jwst
@@ -23,11 +21,12 @@ from soss_photcal_steps.association import (
 from soss_photcal_steps.background.background_step import SossTemplateBackgroundStep
 from soss_photcal_steps.background.inputs import ExposureInfo, check_usable
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.extract import SossExtract1dStep
 from soss_photcal_steps.files import is_same_file
 from soss_photcal_steps.references import crds_reason
 from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
 
-__all__ = ["SossExtract1dStep", "SossSpec2Pipeline"]
+__all__ = ["SossSpec2Pipeline"]
 
 log = logging.getLogger(__name__)
 
@@ -44,56 +43,6 @@ _HELP = (
     "calwebb_spec2 needs the references of CRDS: set CRDS_PATH and CRDS_SERVER_URL, or make a "
     "small cache of simulated references with: soss-photcal simulate DIR"
 )
-
-
-class SossExtract1dStep(Extract1dStep):
-    """The pipeline's ``extract_1d``, also for the mean of several integrations.
-
-    The one of jwst copies the table of integration times of every SOSS exposure with more than
-    one integration, and fails where there is none, as in a ``rate``.
-    """
-
-    @classmethod
-    def get_config_reftype(cls) -> str:
-        """Give the type of the parameter reference in CRDS.
-
-        Returns
-        -------
-        str
-            That of jwst's step.
-        """
-        return str(Extract1dStep.get_config_reftype())
-
-    def process(self, input_data: Any) -> Any:
-        """Extract the spectra.
-
-        Parameters
-        ----------
-        input_data : path or JwstDataModel
-            The calibrated exposure.
-
-        Returns
-        -------
-        JwstDataModel or None
-            The spectra.
-        """
-        model = self.prepare_output(input_data)
-        count = model.meta.exposure.nints
-        if not is_tso(model) or getattr(model, "int_times", None) is not None:
-            return super().process(model)
-        log.info(
-            "%s has no table of integration times; the spectra get none.",
-            model.meta.filename or "The exposure",
-        )
-        # With one integration jwst does not look for the times; nothing else depends on it.
-        model.meta.exposure.nints = 1
-        try:
-            result = super().process(model)
-        finally:
-            model.meta.exposure.nints = count
-        if result is not None:
-            result.meta.exposure.nints = count
-        return result
 
 
 class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):

@@ -10,96 +10,35 @@ from __future__ import annotations
 import math
 import os
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, PROT_READ, mmap
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyUserWarning
 from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps.errors import SossInputError, reason
-from soss_photcal_steps.files import check_cards, check_fits
+from soss_photcal_steps.files import check_fits
+from soss_photcal_steps.ratelayout import (
+    CUBES,
+    MODELS,
+    UNSIGNED_ZERO,
+    Extension,
+    check_flags,
+    compression,
+    find_extensions,
+    obstacle,
+    open_checked,
+)
 from soss_photcal_steps.strangers import check_asdf_extension
+from soss_photcal_steps.unread import UnreadArrays, stand_in
 
-__all__ = [
-    "CHUNK_SIZE",
-    "CUBES",
-    "Extension",
-    "RateFile",
-    "UnreadArrays",
-    "check_flags",
-    "is_stand_in",
-    "open_metadata",
-]
+__all__ = ["CHUNK_SIZE", "RateFile", "open_metadata"]
 
 #: Bytes that are read at a time.  Between 1 and 8 MB all are equally fast: small enough to stay
 #: in the processor's cache, large enough for calls not to matter.
 CHUNK_SIZE = 2**22
-
-#: Extensions that have the shape of SCI, with the type that the data model gives them.
-CUBES: dict[str, np.dtype] = {
-    "SCI": np.dtype(np.float32),
-    "DQ": np.dtype(np.uint32),
-    "ERR": np.dtype(np.float32),
-    "VAR_POISSON": np.dtype(np.float32),
-    "VAR_RNOISE": np.dtype(np.float32),
-    "VAR_FLAT": np.dtype(np.float32),
-}
-
-# FITS has no unsigned integers: they are stored less this.
-_UNSIGNED_ZERO = 2**31
-# Images that are no cube of CUBES are read with the metadata; larger ones would need memory.
-_LARGEST_OTHER_IMAGE = 2**24
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZ": "bzip2", b"PK": "zip", b"\xfd7": "xz"}
-_MODELS = {2: "ImageModel", 3: "CubeModel"}
-_STORED: dict[int, np.dtype] = {-32: np.dtype(">f4"), -64: np.dtype(">f8"), 32: np.dtype(">i4")}
-
-# What stands for pixels that were not read: not a number, and DO_NOT_USE.  An array of any
-# shape is a view of one of these elements, so it needs no memory and cannot be written to.
-_NOT_READ = {
-    np.dtype(np.float32): np.array(np.nan, dtype=np.float32),
-    np.dtype(np.uint32): np.array(1, dtype=np.uint32),
-}
-
-
-@dataclass(frozen=True)
-class Extension:
-    """Where an extension lies in its file.
-
-    Attributes
-    ----------
-    name : str
-        EXTNAME, or "PRIMARY".
-    version : int
-        EXTVER.
-    header : astropy.io.fits.Header
-        Header; not to be edited.
-    header_start, data_start, end : int
-        First byte of header and data, and the byte after the data and their padding.
-    """
-
-    name: str
-    version: int
-    header: fits.Header
-    header_start: int
-    data_start: int
-    end: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of the data in the order of numpy."""
-        return tuple(self.header[f"NAXIS{i}"] for i in range(self.header["NAXIS"], 0, -1))
-
-    @property
-    def stored_type(self) -> np.dtype | None:
-        """Type of the pixels in the file; None if it is none that is known here."""
-        return _STORED.get(int(self.header["BITPIX"]))
 
 
 class RateFile:
@@ -133,15 +72,15 @@ class RateFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
         self.extensions: tuple[Extension, ...] = ()
-        self.reason = _compression(self.path)
+        self.reason = compression(self.path)
         if not self.reason:
             check_fits(path)
             check_asdf_extension(path)
-            self.extensions = _extensions(self.path)
+            self.extensions = find_extensions(self.path)
             self._check_end()
             self._check_science()
-            _check_flags(self.path, self.extensions)
-            self.reason = _obstacle(self.extensions)
+            check_flags(self.path, self.extensions)
+            self.reason = obstacle(self.extensions)
         self.streamable = not self.reason
         # Unbuffered: what is read goes where it is wanted, without a copy in between.
         self._stream = open(path, "rb", buffering=0)  # noqa: SIM115 (closed by close)
@@ -175,7 +114,7 @@ class RateFile:
                 f"The file {self.path} has no extension SCI; a rate or rateints file is needed."
             )
         shape = self.shape
-        if len(shape) not in _MODELS:
+        if len(shape) not in MODELS:
             raise SossInputError(
                 f"The data of {self.path} have {len(shape)} dimensions; rate has 2 and rateints 3."
             )
@@ -266,7 +205,7 @@ class RateFile:
         if sys.byteorder == "little":
             out.byteswap(inplace=True)
         if dtype == np.uint32:
-            out ^= np.uint32(_UNSIGNED_ZERO)
+            out ^= np.uint32(UNSIGNED_ZERO)
         return out
 
     def read_raw(self, name: str, start: int, out: np.ndarray) -> np.ndarray:
@@ -344,139 +283,6 @@ class RateFile:
             )
 
 
-def _compression(path: str) -> str:
-    """Tell how a file is compressed, in words; nothing if it is not, or not there."""
-    if not os.path.isfile(path):
-        return ""
-    try:
-        with open(path, "rb") as stream:
-            kind = _COMPRESSED.get(stream.read(2))
-    except OSError as error:
-        raise SossInputError(f"The file {path} cannot be read: {error.strerror}.") from error
-    return f"it is compressed by {kind}" if kind else ""
-
-
-@contextmanager
-def _open_fits(path: str, **kwargs: Any) -> Iterator[fits.HDUList]:
-    """Open a file that has been checked, without the warnings that the check has answered."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyUserWarning)
-        with fits.open(path, memmap=False, lazy_load_hdus=False, **kwargs) as hdus:
-            yield hdus
-
-
-def _extensions(path: str) -> tuple[Extension, ...]:
-    """Find where everything lies in a FITS file, from its headers."""
-    found = []
-    with _open_fits(path, disable_image_compression=True) as hdus:
-        for hdu in hdus:
-            check_cards(hdu.header, path)
-            info = hdu.fileinfo()
-            found.append(
-                Extension(
-                    name=hdu.name,
-                    version=hdu.ver,
-                    header=hdu.header,
-                    header_start=info["hdrLoc"],
-                    data_start=info["datLoc"],
-                    end=info["datLoc"] + info["datSpan"],
-                )
-            )
-    return tuple(found)
-
-
-def check_flags(path: str | os.PathLike[str]) -> None:
-    """Refuse a FITS file whose data quality is scaled: flags would become others.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-
-    Raises
-    ------
-    SossInputError
-        If its DQ has a BSCALE, or a BZERO that is not that of unsigned integers.
-    """
-    _check_flags(os.fspath(path), _extensions(os.fspath(path)))
-
-
-def _check_flags(path: str, extensions: Sequence[Extension]) -> None:
-    for extension in extensions:
-        header = extension.header
-        known = header.get("BSCALE", 1) == 1 and header.get("BZERO", 0) in (0, _UNSIGNED_ZERO)
-        if extension.name == "DQ" and not known:
-            raise SossInputError(
-                f"The flags in DQ of {path} are scaled by BSCALE {header.get('BSCALE', 1)} and "
-                f"BZERO {header.get('BZERO', 0)}; the header is damaged."
-            )
-
-
-def _obstacle(extensions: Sequence[Extension]) -> str:
-    """Say what keeps a file from being read in parts; nothing if all is well."""
-    names = [(extension.name, extension.version) for extension in extensions]
-    shape = next(extension.shape for extension in extensions if extension.name == "SCI")
-    present = {name for name, _ in names}
-    primary = extensions[0].header
-    for extension in extensions:
-        if "ZIMAGE" in extension.header:
-            return f"{extension.name} is tile-compressed"
-    if primary.get("DATAMODL") != _MODELS[len(shape)]:
-        return f"its model is {primary.get('DATAMODL')}, not {_MODELS[len(shape)]}"
-    if primary["NAXIS"] > 0:
-        return "its primary HDU holds data"
-    missing = {"DQ", "ERR"} - present
-    if missing:
-        return f"it has no {' and no '.join(sorted(missing))}"
-    for name, version in names:
-        if names.count((name, version)) > 1 or (name in CUBES and version != 1):
-            return f"it has several extensions {name}"
-    return next((text for text in map(_extension_obstacle, extensions) if text), "") or next(
-        (
-            f"{extension.name} has the shape {extension.shape}, not {shape} as SCI"
-            for extension in extensions
-            if extension.name in CUBES and extension.shape != shape
-        ),
-        "",
-    )
-
-
-def _extension_obstacle(extension: Extension) -> str:
-    """Say why an extension can neither be read in parts nor as a whole."""
-    header, name = extension.header, extension.name
-    if name not in CUBES:
-        is_image = header.get("XTENSION", "IMAGE").strip() == "IMAGE"
-        large = extension.end - extension.data_start > _LARGEST_OTHER_IMAGE
-        return f"{name} is a large image of an unknown kind" if is_image and large else ""
-    if header.get("XTENSION", "").strip() != "IMAGE":
-        return f"{name} is not an image"
-    zero = _UNSIGNED_ZERO if name == "DQ" else 0
-    if header.get("BSCALE", 1) != 1 or header.get("BZERO", 0) != zero or "BLANK" in header:
-        return f"{name} is scaled"
-    allowed = {"DQ": (32,), "SCI": (-32, -64)}.get(name, (-32,))
-    if header["BITPIX"] not in allowed:
-        return f"{name} is stored with BITPIX {header['BITPIX']}"
-    return ""
-
-
-def is_stand_in(value: Any) -> bool:
-    """Tell whether an array stands for pixels that were not read, see `open_metadata`.
-
-    Parameters
-    ----------
-    value : object
-        Anything.
-
-    Returns
-    -------
-    bool
-        True for such an array.
-    """
-    return isinstance(value, np.ndarray) and any(
-        np.may_share_memory(value, element) for element in _NOT_READ.values()
-    )
-
-
 def open_metadata(source: RateFile) -> Any:
     """Open the metadata of a file as a data model, without its pixels.
 
@@ -502,9 +308,9 @@ def open_metadata(source: RateFile) -> Any:
     """
     if not source.streamable:
         raise SossInputError(f"The file {source.path} cannot be read in parts: {source.reason}.")
-    kind = getattr(datamodels, _MODELS[len(source.shape)])
+    kind = getattr(datamodels, MODELS[len(source.shape)])
     unread = UnreadArrays()
-    with _open_fits(source.path) as hdus:
+    with open_checked(source.path) as hdus:
         try:
             for hdu in hdus:
                 if hdu.name in CUBES:
@@ -520,55 +326,5 @@ def open_metadata(source: RateFile) -> Any:
     tree = model.instance
     for name, value in tree.items():
         if isinstance(value, np.ndarray) and unread.owns(value):
-            tree[name] = np.broadcast_to(_NOT_READ[value.dtype], value.shape)
+            tree[name] = stand_in(value)
     return model
-
-
-class UnreadArrays:
-    """Contiguous arrays of any size that take no memory, for code that only asks for shapes.
-
-    They share pages that were never written to; such pages read as zero.  stdatamodels and
-    asdf make real copies of arrays that are not contiguous.
-    """
-
-    def __init__(self) -> None:
-        self._pages: list[mmap] = []
-
-    def array(self, shape: Sequence[int], dtype: np.dtype) -> np.ndarray:
-        """Make an array.
-
-        Parameters
-        ----------
-        shape : sequence of int
-            Its shape, not empty.
-        dtype : dtype
-            Its type.
-
-        Returns
-        -------
-        ndarray
-            Zeros; it cannot be written to.
-        """
-        count = math.prod(shape)
-        size = count * dtype.itemsize
-        if not self._pages or len(self._pages[-1]) < size:
-            flags = MAP_PRIVATE | MAP_ANONYMOUS
-            self._pages.append(mmap(-1, size, flags=flags, prot=PROT_READ))
-        return np.frombuffer(self._pages[-1], dtype, count).reshape(shape)
-
-    def owns(self, array: np.ndarray) -> bool:
-        """Tell whether an array was made here.
-
-        Parameters
-        ----------
-        array : ndarray
-            Any array.
-
-        Returns
-        -------
-        bool
-            True if it is one of these.
-        """
-        return any(
-            np.may_share_memory(array, np.frombuffer(page, np.uint8)) for page in self._pages
-        )

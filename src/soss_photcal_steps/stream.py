@@ -24,14 +24,9 @@ from stdatamodels import fits_support
 
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.files import atomic_path, is_same_file
-from soss_photcal_steps.ratefile import (
-    CHUNK_SIZE,
-    CUBES,
-    Extension,
-    RateFile,
-    UnreadArrays,
-    is_stand_in,
-)
+from soss_photcal_steps.ratefile import CHUNK_SIZE, RateFile
+from soss_photcal_steps.ratelayout import CUBES, Extension
+from soss_photcal_steps.unread import UnreadArrays, is_stand_in
 
 __all__ = ["add_variance", "write_subtracted"]
 

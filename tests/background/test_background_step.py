@@ -17,7 +17,6 @@ from stdatamodels.jwst import datamodels
 
 from soss_photcal_steps import SossTemplateBackgroundStep
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratefile import is_stand_in
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
 from soss_photcal_steps.simulate.write import (
     ExposureHeader,
@@ -25,6 +24,7 @@ from soss_photcal_steps.simulate.write import (
     write_rate,
     write_rateints,
 )
+from soss_photcal_steps.unread import is_stand_in
 
 NINTS = 6
 NAME = "jw01512001001_03102_00001-seg001_nis_rateints.fits"

@@ -10,18 +10,12 @@ from typing import Any
 
 import numpy as np
 from jwst.stpipe import Pipeline
-from stdatamodels.jwst import datamodels
-from stdatamodels.jwst.datamodels import JwstDataModel
 
 from soss_photcal_steps.background import products
-from soss_photcal_steps.background.dedicated import dedicated_template
+from soss_photcal_steps.background.cards import cards, skipped_cards
 from soss_photcal_steps.background.estimate import FitError
-from soss_photcal_steps.background.exposure import (
-    BackgroundResult,
-    combine_exposure,
-    find_background,
-    integration_factors,
-)
+from soss_photcal_steps.background.exposure import BackgroundResult, integration_factors
+from soss_photcal_steps.background.fitting import FittingStep
 from soss_photcal_steps.background.inputs import (
     ExposureInfo,
     ModelIntegrations,
@@ -29,18 +23,9 @@ from soss_photcal_steps.background.inputs import (
     check_usable,
     read_association,
 )
-from soss_photcal_steps.background.maskfile import read_mask
-from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.progress import Progress
-from soss_photcal_steps.background.reference import (
-    BackgroundLibrary,
-    Window,
-    read_library,
-    repair_templates,
-    trace_positions,
-    with_candidate,
-)
-from soss_photcal_steps.background.segments import Segment, SegmentStep
+from soss_photcal_steps.background.reference import BackgroundLibrary
+from soss_photcal_steps.background.segments import Segment
 from soss_photcal_steps.errors import SossInputError
 
 __all__ = ["SossTemplateBackgroundStep"]
@@ -75,7 +60,7 @@ _RECORDED_OPTIONS = (
 )
 
 
-class SossTemplateBackgroundStep(SegmentStep):
+class SossTemplateBackgroundStep(FittingStep):
     """Fit the background templates together with the star's wings, and subtract the result.
 
     The input is a ``rate`` or ``rateints`` of NIS_SOSS, a list of the segments of one
@@ -118,9 +103,6 @@ class SossTemplateBackgroundStep(SegmentStep):
 
     # A parameter, which stpipe sets from the specification.
     override_bkg: Any
-
-    # Fits by what went into them, if a pipeline wants them kept from one segment to the next.
-    kept_fits: dict[Any, Any] | None = None
 
     def process(
         self,
@@ -175,7 +157,7 @@ class SossTemplateBackgroundStep(SegmentStep):
         )
         check_same_exposure([segment.info for segment in together])
         try:
-            result, library, trace_source = self._find_or_recall(together, dedicated)
+            result, library, trace_source = self.find_or_recall(together, dedicated)
         except FitError as error:
             self._skip(segments, str(error))
         else:
@@ -199,25 +181,6 @@ class SossTemplateBackgroundStep(SegmentStep):
         if others:
             log.info("Fitted together with %s.", ", ".join(other.info.name for other in others))
         return others
-
-    def _find_or_recall(
-        self, segments: Sequence[Segment], dedicated: Sequence[Any]
-    ) -> tuple[BackgroundResult, BackgroundLibrary, str]:
-        """Fit, unless the same segments were fitted before in the same run of a pipeline."""
-        if self.kept_fits is None:
-            return self._find(segments, dedicated)
-        key = (
-            *((segment.info.exposure, segment.info.segment) for segment in segments),
-            *(repr(item) for item in dedicated),
-        )
-        if key not in self.kept_fits:
-            self.kept_fits[key] = self._find(segments, dedicated)
-        else:
-            log.info("Taking the fit that was made with the other segments.")
-            # Asked for once more, because every product names its references.
-            self.get_reference_file(segments[0].model, "bkg")
-            self.get_optional_reference(segments[0].model, "pastasoss")
-        return self.kept_fits[key]
 
     def _check_parameters(self) -> None:
         if self.scales is not None and self.template is None:
@@ -292,132 +255,6 @@ class SossTemplateBackgroundStep(SegmentStep):
             )
         log.warning("%s had a background subtracted already; subtracting again.", info.name)
 
-    def _options(self) -> FitOptions:
-        return FitOptions(
-            trace_half_width=self.trace_half_width,
-            source_sigma=self.source_sigma,
-            combine=self.combine,
-            template=self.template,
-        )
-
-    def _find(
-        self, segments: Sequence[Segment], dedicated: Sequence[Any]
-    ) -> tuple[BackgroundResult, BackgroundLibrary, str]:
-        """Combine, get templates and traces, and fit."""
-        info, model = segments[0].info, segments[0].model
-        window = info.window
-        library = self._library(model, info, window, dedicated)
-        if self.template is not None and self.template >= len(library.images):
-            raise SossInputError(
-                f"template {self.template} was asked for, but {library.source} has only "
-                f"{len(library.images)}, counted from 0."
-            )
-        pastasoss = self.get_optional_reference(model, "pastasoss")
-        source = products.trace_source(pastasoss)
-        log.info("Trace positions: %s, PWCPOS %.4f degrees.", source, info.angle)
-        if info.pwcpos is None:
-            log.warning("%s has no PWCPOS; taking the commanded angle.", info.name)
-        traces = trace_positions(info.angle, str(info.filter), pastasoss)
-        total = sum(segment.integrations.shape[0] for segment in segments)
-        log.info(
-            "Combining %d integrations of %d file(s) and fitting %d templates.",
-            total,
-            len(segments),
-            len(library.images),
-        )
-        with Progress("combining", total) as progress:
-            result = find_background(
-                [s.integrations for s in segments],
-                window.strip_rows,
-                library.images,
-                traces,
-                self._options(),
-                self.scales,
-                progress,
-                self._excluded(window),
-            )
-        for line in products.summary_lines(result, library):
-            log.info("%s", line)
-        return result, library, source
-
-    def _excluded(self, window: Window) -> np.ndarray | None:
-        """Read the pixels that the user leaves out."""
-        if not self.mask_image:
-            return None
-        path = self.given_file(self.mask_image)
-        excluded = read_mask(path, window)
-        log.info("%d pixels are left out of the fit by %s.", int(excluded.sum()), path)
-        return excluded
-
-    def _library(
-        self,
-        model: JwstDataModel,
-        info: ExposureInfo,
-        window: Window,
-        dedicated: Sequence[Any],
-    ) -> BackgroundLibrary:
-        reference = self.get_reference_file(model, "bkg")
-        library = None
-        if not (isinstance(reference, str) and reference in ("", "N/A")):
-            library = read_library(reference, window, str(info.filter))
-            log.info("%d templates from %s.", len(library.images), library.source)
-            if not library.filter_known:
-                log.warning("%s does not say which filter it is for.", library.source)
-            if library.n_filled:
-                log.info(
-                    "%d template pixels without a usable value were filled from their row.",
-                    library.n_filled,
-                )
-        if dedicated:
-            library = self._with_dedicated(library, info, window, dedicated)
-        if library is None:
-            raise FitError("there is no bkg reference file for these data (N/A)")
-        return library
-
-    def _with_dedicated(
-        self,
-        library: BackgroundLibrary | None,
-        info: ExposureInfo,
-        window: Window,
-        dedicated: Sequence[Any],
-    ) -> BackgroundLibrary:
-        """Make one more template of dedicated exposures."""
-        images, names = [], []
-        for item in dedicated:
-            model = item if isinstance(item, JwstDataModel) else self._open_dedicated(item)
-            other = ExposureInfo.from_model(model)
-            check_usable(other)
-            part = other.window.part(window)
-            if str(other.filter).upper() != str(info.filter).upper() or part is None:
-                raise SossInputError(
-                    f"The background exposure {other.name} (filter {other.filter}, "
-                    f"{other.window}) does not fit {info.name} (filter {info.filter}, {window})."
-                )
-            if other.subtracted:
-                raise SossInputError(
-                    f"A background was subtracted from the background exposure {other.name} "
-                    "already; it needs to be there."
-                )
-            images.append(combine_exposure([ModelIntegrations(model)]).image[part])
-            names.append(other.name)
-            if model is not item:
-                model.close()
-        try:
-            template = dedicated_template(images)
-        except ValueError as error:
-            raise SossInputError(f"No template from {', '.join(names)}: {error}.") from error
-        image, _ = repair_templates(template.image[None], window, ", ".join(names))
-        log.info(
-            "One more template from %d background exposure(s): %s; masked %s per cent.",
-            len(names),
-            ", ".join(names),
-            "/".join(f"{100 * share:.0f}" for share in template.masked),
-        )
-        return with_candidate(library, image[0], f"dedicated ({len(names)})", ", ".join(names))
-
-    def _open_dedicated(self, item: str | Path) -> JwstDataModel:
-        return datamodels.open(self.given_file(item))
-
     def _subtract(
         self,
         segments: Sequence[Segment],
@@ -426,7 +263,7 @@ class SossTemplateBackgroundStep(SegmentStep):
         trace_source: str,
     ) -> None:
         """Subtract in place, or say what is to be subtracted; write down what was done."""
-        cards = products.cards(result, library, trace_source, self.per_integration)
+        lines = cards(result, library, trace_source, self.per_integration)
         meta = products.metadata(result, library, trace_source, self._recorded_options())
         inputs = [segment.path for segment in segments if segment.path]
         if self.mask_image:
@@ -457,7 +294,7 @@ class SossTemplateBackgroundStep(SegmentStep):
                 self.record(
                     segment.model,
                     cal_step="bkg_subtract",
-                    cards=cards,
+                    cards=lines,
                     meta={**meta, **more},
                     inputs=inputs,
                 )
@@ -484,7 +321,7 @@ class SossTemplateBackgroundStep(SegmentStep):
                 # An earlier subtraction, which is still in the data, stays on record.
                 cal_step=None if before == "COMPLETE" else "bkg_subtract",
                 status="SKIPPED",
-                cards=products.skipped_cards(reason, segment.info.subtracted),
+                cards=skipped_cards(reason, segment.info.subtracted),
                 meta={"reason": reason, "options": self._recorded_options()},
                 inputs=[s.path for s in segments if s.path],
             )

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from soss_photcal_steps.ratefile import CUBES, RateFile, is_stand_in
+from soss_photcal_steps.ratefile import RateFile
+from soss_photcal_steps.ratelayout import CUBES
+from soss_photcal_steps.unread import is_stand_in
 
 __all__ = ["read_on_demand"]
 

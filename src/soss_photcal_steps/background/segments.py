@@ -22,7 +22,8 @@ from soss_photcal_steps.background.readers import (
     StreamedIntegrations,
 )
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.ratefile import RateFile, check_flags, open_metadata
+from soss_photcal_steps.ratefile import RateFile, open_metadata
+from soss_photcal_steps.ratelayout import check_flags
 from soss_photcal_steps.step import SossStep
 from soss_photcal_steps.stream import write_subtracted
 

@@ -23,38 +23,28 @@ grows with the distance.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from soss_photcal_steps.averages import robust_scale
-from soss_photcal_steps.combine.correlation import (
-    Correlation,
-    Member,
-    default_correlation,
-    estimate_correlation,
-    gls_mean,
-)
+from soss_photcal_steps.combine.correlation import Correlation
 from soss_photcal_steps.combine.curves import CurveSet
-from soss_photcal_steps.combine.means import MeanCurve
-from soss_photcal_steps.combine.variance import (
-    degrees_of_freedom,
-    pooled_variance,
-    small_number_factor,
+from soss_photcal_steps.combine.levels import (
+    FLOOR,
+    Levels,
+    node_edges,
+    node_members,
+    solve_levels,
 )
+from soss_photcal_steps.combine.means import MeanCurve
+from soss_photcal_steps.combine.variance import small_number_factor
 from soss_photcal_steps.errors import SossInputError
 
 __all__ = ["RandomEffects", "RandomEffectsOptions", "random_effects"]
 
-# Relative error below which nothing is known; keeps matrices from becoming singular.
-_FLOOR = 1e-5
-# Clipping within a node, in standard deviations by the median of the deviations.
-_NODE_CLIP = 3.5
 # Most curves that are left out at one pixel.
 _REJECTIONS = 4
-# A node needs this part of its pixels.
-_COVERED = 1 / 3
 _SCALES = ("smooth", "grey", "none")
 
 
@@ -151,24 +141,6 @@ class RandomEffects:
     scale_error: float
 
 
-@dataclass(frozen=True)
-class _Levels:
-    """Solution on the nodes."""
-
-    seen: np.ndarray
-    mean: np.ndarray
-    stat_variance: np.ndarray
-    sys_covariance: np.ndarray
-    degrees: np.ndarray
-    star_variance: np.ndarray
-    observation_variance: np.ndarray
-    correlation: Correlation
-    observation_correlation: Correlation
-    star_members: list[Member]
-    star_deviation: np.ndarray
-    deviation: np.ndarray
-
-
 def random_effects(curves: CurveSet, options: RandomEffectsOptions | None = None) -> RandomEffects:
     """Combine curves with errors between stars, between observations, and statistical ones.
 
@@ -200,7 +172,7 @@ def random_effects(curves: CurveSet, options: RandomEffectsOptions | None = None
     any_valid = np.flatnonzero(curves.valid.any(axis=0))
     if not any_valid.size:
         raise SossInputError(f"Order {curves.order}: no curve has a valid pixel.")
-    edges = _node_edges(any_valid[0], any_valid[-1] + 1, options.n_nodes)
+    edges = node_edges(any_valid[0], any_valid[-1] + 1, options.n_nodes)
     nodes = np.array([curves.wavelength[a:b].mean() for a, b in edges])
     valid = curves.valid
     pilot = _start(curves)
@@ -208,8 +180,12 @@ def random_effects(curves: CurveSet, options: RandomEffectsOptions | None = None
         with np.errstate(invalid="ignore", divide="ignore"):
             value = curves.ratio / pilot - 1
             error = curves.stat_error / pilot
-        members = _node_members(value, error, valid, curves.smooth, edges)
-        levels = _solve(members, curves.star_index, nodes, options)
+        members = node_members(value, error, valid, curves.smooth, edges)
+        levels = solve_levels(
+            members, curves.star_index, nodes,
+            options.window * max(float(np.ptp(nodes)), 1e-9), options.variance,
+            options.star_scales == "grey", options.lone_star_sigma,
+        )  # fmt: skip
         deviation = _to_pixels(levels.deviation, nodes, curves.wavelength)
         residual = value - deviation
         valid = _agrees(residual, error, curves.valid, curves.smooth, options.reject)
@@ -227,132 +203,6 @@ def _start(curves: CurveSet) -> np.ndarray:
     return pilot
 
 
-def _node_edges(first: int, stop: int, n_nodes: int) -> list[tuple[int, int]]:
-    number = int(np.clip((stop - first) // 8, 1, n_nodes))
-    edges = np.linspace(first, stop, number + 1).round().astype(int)
-    return list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-
-
-def _node_members(
-    value: np.ndarray,
-    error: np.ndarray,
-    valid: np.ndarray,
-    smooth: np.ndarray,
-    edges: list[tuple[int, int]],
-) -> list[Member]:
-    """Average each curve over the pixels of each node."""
-    size = (value.shape[0], len(edges))
-    means, noise = np.full(size, np.nan), np.full(size, np.nan)
-    for b, (low, high) in enumerate(edges):
-        block = np.where(valid[:, low:high], value[:, low:high], np.nan).T
-        kept = _near_median(block)
-        count = kept.sum(axis=0)
-        enough = count >= max(1, _COVERED * (high - low))
-        number = np.maximum(count, 1)
-        mean = np.where(kept, block, 0.0).sum(axis=0) / number
-        squares = np.where(kept, error[:, low:high].T ** 2, 0.0).sum(axis=0) / number
-        # The error of a fit is the same for all pixels of a node.
-        squares = np.where(smooth, squares, squares / number)
-        means[:, b] = np.where(enough, mean, np.nan)
-        noise[:, b] = squares + _FLOOR**2
-    members = []
-    for one, variance in zip(means, noise, strict=True):
-        seen = np.flatnonzero(np.isfinite(one))
-        members.append(Member(seen, one[seen], np.diag(variance[seen])))
-    return members
-
-
-def _near_median(block: np.ndarray) -> np.ndarray:
-    """Keep values of each column near its median; a third may be contaminated."""
-    kept = np.isfinite(block)
-    some = kept.any(axis=0)
-    middle = np.nanmedian(block[:, some], axis=0)
-    off = np.abs(block[:, some] - middle)
-    width = 1.4826 * np.nanmedian(off, axis=0)
-    # A straight line has no value beyond 1.35 of these widths.
-    with np.errstate(invalid="ignore"):
-        kept[:, some] = off <= _NODE_CLIP * width + _FLOOR
-    return kept
-
-
-def _solve(
-    members: list[Member], star_index: np.ndarray, nodes: np.ndarray, options: RandomEffectsOptions
-) -> _Levels:
-    window = options.window * max(float(np.ptp(nodes)), 1e-9)
-    grey_only = options.star_scales == "grey"
-    by_star = [
-        [members[j] for j in np.flatnonzero(star_index == s) if members[j].seen.size]
-        for s in range(int(star_index.max()) + 1)
-    ]
-    corr_1 = _estimate(by_star, nodes, window, options.variance, grey_only)
-    covariance_1 = corr_1.covariance
-    star_members, star_stat = [], []
-    for group in by_star:
-        if not group:
-            star_members.append(Member(np.empty(0, int), np.empty(0), np.empty((0, 0))))
-            star_stat.append(np.empty((0, 0)))
-            continue
-        star = gls_mean(group, covariance_1)
-        star_members.append(Member(star.seen, star.mean, star.covariance))
-        star_stat.append(_propagate(star.gains, [member.noise for member in group]))
-    stars = [member for member in star_members if member.seen.size]
-    corr_2 = _estimate([stars], nodes, window, options.variance, grey_only)
-    # A flat standard deviation rests on all wavelengths, a profile on those in the window.
-    degrees = corr_2.flat * degrees_of_freedom([stars], nodes, np.inf, corr_2.matrix)
-    degrees += (1 - corr_2.flat) * degrees_of_freedom([stars], nodes, window, corr_2.matrix)
-    if len(stars) == 1:
-        corr_2 = default_correlation(nodes, np.full(nodes.size, options.lone_star_sigma), grey_only)
-        degrees = np.full(nodes.size, np.inf)
-    result = gls_mean(stars, corr_2.covariance)
-    stat = _propagate(result.gains, [noise for noise in star_stat if noise.size])
-    star_deviation = np.zeros((len(by_star), nodes.size))
-    star_deviation[[s for s, group in enumerate(by_star) if group]] = result.deviations
-    # What of a curve is neither the mean nor its star's deviation is its own, as far as it is
-    # not noise.  (For a star with one curve the first level cannot tell.)
-    mean = np.full(nodes.size, np.nan)
-    mean[result.seen] = result.mean
-    deviation = star_deviation[star_index]
-    for j, member in enumerate(members):
-        seen = member.seen
-        if seen.size:
-            rest = member.value - mean[seen] - deviation[j, seen]
-            matrix = covariance_1[np.ix_(seen, seen)] + member.noise
-            deviation[j] += covariance_1[:, seen] @ np.linalg.solve(matrix, rest)
-    return _Levels(
-        seen=result.seen,
-        mean=result.mean,
-        stat_variance=np.diag(stat),
-        sys_covariance=result.covariance - stat,
-        degrees=degrees,
-        star_variance=corr_2.sigma**2,
-        observation_variance=corr_1.sigma**2,
-        correlation=corr_2,
-        observation_correlation=corr_1,
-        star_members=star_members,
-        star_deviation=star_deviation,
-        deviation=deviation,
-    )
-
-
-def _estimate(
-    groups: Sequence[Sequence[Member]],
-    nodes: np.ndarray,
-    window: float,
-    method: str,
-    grey_only: bool,
-) -> Correlation:
-    profile = np.sqrt(np.maximum(pooled_variance(groups, nodes, window, method), _FLOOR**2))
-    flat = float(np.sqrt(max(pooled_variance(groups, nodes, np.inf, method)[0], _FLOOR**2)))
-    if max(flat, profile.max()) <= _FLOOR:
-        return default_correlation(nodes, profile, grey_only)
-    return estimate_correlation(groups, flat, profile, nodes, grey_only)
-
-
-def _propagate(gains: list[np.ndarray], noises: list[np.ndarray]) -> np.ndarray:
-    parts = [gain @ noise @ gain.T for gain, noise in zip(gains, noises, strict=True)]
-    return np.sum(parts, axis=0)
-
-
 def _to_pixels(rows: np.ndarray, nodes: np.ndarray, wavelength: np.ndarray) -> np.ndarray:
     return np.array([np.interp(wavelength, nodes, row) for row in rows])
 
@@ -366,7 +216,7 @@ def _agrees(
     for one that is off makes others look so.
     """
     agrees = valid.copy()
-    noise = np.where(valid, error, 0.0) ** 2 + _FLOOR**2
+    noise = np.where(valid, error, 0.0) ** 2 + FLOOR**2
     shown = np.where(valid, residual, 0.0)
     excess = np.ones((valid.shape[0], 1))
     for number in range(_REJECTIONS):
@@ -396,7 +246,7 @@ def _pixel_mean(
     error: np.ndarray,
     valid: np.ndarray,
     deviation: np.ndarray,
-    levels: _Levels,
+    levels: Levels,
     nodes: np.ndarray,
     curves: CurveSet,
     options: RandomEffectsOptions,
@@ -412,7 +262,7 @@ def _pixel_mean(
         return _weighted(shown, weight), np.sqrt((weight**2 * noise**2).sum(axis=0))
     rough = between * levels.correlation.rough + within * levels.observation_correlation.rough
     with np.errstate(divide="ignore"):
-        weight = np.where(valid, 1.0 / (noise**2 + rough + _FLOOR**2), 0.0)
+        weight = np.where(valid, 1.0 / (noise**2 + rough + FLOOR**2), 0.0)
     weight = weight / np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
     mean = _weighted(shown - np.where(valid, deviation, 0.0), weight)
     # The noise of fits is in the deviations already, which follow them closely.
@@ -429,7 +279,7 @@ def _two_level_weight(
     within: np.ndarray,
 ) -> np.ndarray:
     """Weight of each curve at each pixel; the sum over curves is 1."""
-    curve = np.where(valid, 1.0 / (noise + within + _FLOOR**2), 0.0)
+    curve = np.where(valid, 1.0 / (noise + within + FLOOR**2), 0.0)
     star = np.zeros((int(star_index.max()) + 1, noise.shape[1]))
     np.add.at(star, star_index, curve)
     seen = star > 0
@@ -451,7 +301,7 @@ def _result(
     stat: np.ndarray,
     deviation: np.ndarray,
     nodes: np.ndarray,
-    levels: _Levels,
+    levels: Levels,
 ) -> RandomEffects:
     wavelength = curves.wavelength
     known = valid.any(axis=0)

@@ -128,8 +128,8 @@ def round_difference(
     reach = math.ceil(ZONE_EDGES[-1] / _CELL)
     shape = (n_rows, n_columns)
     size = [fft.next_fast_len(n + min(n, reach), real=True) for n in shape]
-    dy = np.float32(fft.fftfreq(size[0], 1 / size[0]) * _CELL)[:, None]
-    dx = np.float32(fft.fftfreq(size[1], 1 / size[1]) * _CELL)[None, :]
+    dy = (fft.fftfreq(size[0], 1 / size[0]) * _CELL).astype(np.float32)[:, None]
+    dx = (fft.fftfreq(size[1], 1 / size[1]) * _CELL).astype(np.float32)[None, :]
     radius = np.hypot(dy, dx)
     transform = fft.rfft2(source.reshape(shape).astype(np.float32), size)
     kernel = _kernel(radius, slope, strength)

@@ -14,13 +14,14 @@ from soss_photcal_steps.background.conclude import (
 )
 from soss_photcal_steps.background.estimate import _chosen
 from soss_photcal_steps.background.fit import NormalEquations
-from soss_photcal_steps.background.light import TraceLight
+from soss_photcal_steps.background.light import TraceLight, reference_wing
 from soss_photcal_steps.background.model import block_means, solve
 from soss_photcal_steps.background.options import FitOptions
 from soss_photcal_steps.background.select import jackknife, library_modes
 from soss_photcal_steps.background.sky import bin_sky, make_blocks
 from soss_photcal_steps.background.templates import prepare_templates
-from soss_photcal_steps.background.wings import ROUND, wing_field, wing_image
+from soss_photcal_steps.background.wingfield import wing_field
+from soss_photcal_steps.background.wings import ROUND, wing_image
 from soss_photcal_steps.simulate import make_library
 
 ROWS = np.arange(256.0)
@@ -94,6 +95,25 @@ def test_solution_finds_template_levels_and_wing(parts, templates):
     bright = (true > 0.5) & (size[means.used] > 0)
     assert np.abs(solution.wing[means.used][bright] / true[bright] - 1).max() < 0.05
     assert np.abs(solution.residual).mean() < 0.02
+
+
+def test_chromatic_wings_that_level_off_leave_the_levels_alone(templates):
+    """Wings 0.7 times as strong in the red and 1.3 in the blue cost less than 0.1 per cent."""
+    columns = np.arange(2048)
+    light = 100 + 6000 * (columns / 2048) ** 3
+    strength = 1 + 0.3 * np.clip((columns - 1050) / 750, -1, 1)
+    distance = np.abs(ROWS - 60)[:, None]
+    image = single(templates) + light * strength * reference_wing(distance)
+    image = (image + np.random.default_rng(0).normal(0, NOISE, image.shape)).astype(np.float32)
+    good = np.broadcast_to(distance > 21, image.shape).copy()
+    sky = bin_sky(image, np.full(image.shape, NOISE), good, ROWS)
+    traces = [TraceLight(1, np.full(2048, 60.0), light, np.ones(2048, bool))]
+    blocks = make_blocks(sky.rows, 512, 4, (696, 705))
+    field = wing_field(sky, traces)
+    means = block_means(sky, blocks, sky.weight, templates, field, FitOptions().prior, None)
+    solution = solve(means, FitOptions(), None, 4, True)
+    assert solution.best == 2
+    np.testing.assert_allclose(solution.fits[2].amplitudes, LEVELS, rtol=1e-3)
 
 
 def test_bright_blocks_lose_their_weight(templates):

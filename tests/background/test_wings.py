@@ -5,12 +5,12 @@ import pytest
 
 from soss_photcal_steps.background.light import TraceLight, reference_wing
 from soss_photcal_steps.background.sky import Sky, make_blocks
+from soss_photcal_steps.background.wingfield import NODES, wing_field
 from soss_photcal_steps.background.wings import (
     ROUND,
     WingPrior,
     far_wing,
     wing_basis,
-    wing_field,
     wing_image,
 )
 
@@ -64,11 +64,40 @@ def test_prior_mean_is_the_reference_wing(model):
 def test_sides_have_opposite_signs(model):
     """A side term adds above a trace what it takes below."""
     sky, _, field, basis = model
-    coefficients = np.where(np.array(basis.names) == "side", 1.0, 0.0)
+    coefficients = np.zeros(len(basis.names))
+    coefficients[np.array(basis.names) == "side"] = basis.shapes["side"].sum(axis=1)
     image = wing_image(field, basis, coefficients, sky)
     # Below the first trace all is below both of them.
     assert (image[:20, 200:] < 0).all()
     assert (image[-1, :200] > 0).all()
+
+
+def test_shapes_keep_what_the_prior_allows(model):
+    """On the nodes, departures have the stated widths at all distances, to 0.3 per cent."""
+    basis, prior = model[3], WingPrior()
+    near = (22.0 / NODES) ** 3 * prior.core
+    for name, expected in (
+        ("side", np.hypot(near, prior.side)),
+        ("order2", np.hypot(near / 2, prior.order)),
+        ("chromatic1", np.hypot(near / 4, prior.chromatic)),
+        ("chromatic3", np.hypot(near / 4, prior.chromatic / 9)),
+    ):
+        here = np.array(basis.names) == name
+        part = basis.prior()[1][np.ix_(here, here)]
+        found = np.sqrt(np.diag(basis.shapes[name].T @ part @ basis.shapes[name]))
+        np.testing.assert_allclose(found, expected, atol=3e-3)
+        assert here.sum() < len(NODES)
+
+
+def test_a_low_image_has_fewer_chromatic_terms(model):
+    """SUBSTRIP96 lies within the wings, so that only two polynomials in the column are fitted."""
+    sky, blocks, field, basis = model
+    low = Sky(sky.value[:48], sky.weight[:48], sky.variance[:48], sky.rows[:48], sky.columns, 4)
+    blocks = make_blocks(low.rows, NB, 4, (696, 705))
+    field = wing_field(low, list(field.lights), (0.0175, 1.1))
+    few = wing_basis(low, blocks, field, WingPrior(), low.weight)
+    assert {name for name in few.names if "chromatic" in name} == {"chromatic1", "chromatic2"}
+    assert sum("chromatic" in name for name in set(basis.names)) == 4
 
 
 def test_prior_covariance(model):

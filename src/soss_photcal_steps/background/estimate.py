@@ -16,7 +16,8 @@ from soss_photcal_steps.background.select import LibraryModes, least_gain, libra
 from soss_photcal_steps.background.sky import ROWS_PER_BIN, bad_pixels, bin_sky, make_blocks
 from soss_photcal_steps.background.sources import find_sources
 from soss_photcal_steps.background.templates import TemplateSet
-from soss_photcal_steps.background.wings import WingField, far_wing, wing_field, wing_image
+from soss_photcal_steps.background.wingfield import WingField, wing_field
+from soss_photcal_steps.background.wings import far_wing, wing_image
 
 __all__ = ["BackgroundFit", "FitError", "FitOptions", "fit_background"]
 

@@ -22,12 +22,8 @@ from soss_photcal_steps.background.sky import Blocks, Sky
 from soss_photcal_steps.background.stripes import Stripes, stripe_shapes
 from soss_photcal_steps.background.templates import TemplateSet
 from soss_photcal_steps.background.tuning import tune_prior, tune_stripes
-from soss_photcal_steps.background.wings import (
-    WingBasis,
-    WingField,
-    WingPrior,
-    wing_basis,
-)
+from soss_photcal_steps.background.wingfield import WingField
+from soss_photcal_steps.background.wings import WingBasis, WingPrior, wing_basis
 
 __all__ = ["BlockMeans", "Combination", "Solution", "block_means", "solve"]
 

@@ -11,19 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.polynomial import legendre
 
-from soss_photcal_steps.background.light import INNER, TraceLight, reference_wing
-from soss_photcal_steps.background.scatter import ZONE_EDGES, round_difference
+from soss_photcal_steps.background.light import reference_wing
 from soss_photcal_steps.background.sky import Blocks, Sky
+from soss_photcal_steps.background.wingfield import NODES, WingField
 
 __all__ = [
     "ROUND",
     "WingBasis",
-    "WingField",
     "WingPrior",
     "far_wing",
     "wing_basis",
-    "wing_field",
     "wing_image",
 ]
 
@@ -33,10 +32,12 @@ ROUND = "round"
 # it; far out the kernel that is multiplied falls a little too fast.
 _ROUND_SPREAD = np.array([0.0, 1.0, 1.2, 1.2])
 
-# Distances of the hat functions' nodes, pixels: equal steps in the logarithm.
-NODES = np.array(
-    [INNER, 17.0, 22.5, 30.0, 40.0, 55.0, 75.0, 105.0, 150.0, 220.0, 330.0, 600.0, 1200.0, 2400.0]
-)
+# Degree of the polynomials in the column that the wings change by.  With less, what the bright
+# blue end of a spectrum shows is carried on to the faint red end.  Images of fewer rows lie within
+# the wings all over, and tell less.
+_CHROMATIC_DEGREE, _CHROMATIC_DEGREE_LOW, _TALL = 4, 2, 150.0
+# Departures of the wings that are expected to be smaller than this, relative, are left out.
+_NEGLIGIBLE = 2e-3
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,37 @@ class WingBasis:
         Covariance of the prior as a sum: a matrix for each group of terms.
     names : tuple of str
         Group of each coefficient.
+    shapes : dict
+        For each group of functions of the distance, what a coefficient means on the nodes, shape
+        (n, n_nodes).
     """
 
     design: np.ndarray
     mean: np.ndarray
     parts: dict[str, np.ndarray]
     names: tuple[str, ...]
+    shapes: dict[str, np.ndarray]
+
+    def take(self, name: str, coefficients: np.ndarray) -> np.ndarray:
+        """Pick the coefficients of a group.
+
+        Parameters
+        ----------
+        name : str
+            The group.
+        coefficients : ndarray
+            All coefficients, shape (n_terms,).
+
+        Returns
+        -------
+        ndarray
+            Those of the group, or the values on the nodes of a function of the distance; zeros
+            on the nodes where there is no such group.
+        """
+        values = coefficients[np.array(self.names) == name]
+        if name in self.shapes:
+            return values @ self.shapes[name]
+        return values if len(values) else np.zeros(len(NODES))
 
     def prior(self, factors: dict[str, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Prior with the width of some groups changed.
@@ -126,112 +152,10 @@ class WingBasis:
         return mean, total
 
 
-@dataclass(frozen=True)
-class WingField:
-    """Geometry of the wings on the bins: nodes, weights and brightness per order."""
-
-    lights: tuple[TraceLight, ...]
-    node: np.ndarray
-    part: np.ndarray
-    above: np.ndarray
-    distance: np.ndarray
-    light: np.ndarray
-    spread: np.ndarray
-    reference: np.ndarray
-    outside: tuple[tuple[int, np.ndarray], ...]
-    sources: np.ndarray | None = None
-
-
-def wing_field(
-    sky: Sky,
-    lights: list[TraceLight],
-    far: tuple[float, float] | None = None,
-    sources: np.ndarray | None = None,
-    like: WingField | None = None,
-) -> WingField:
-    """Where each bin lies with respect to the traces.
-
-    Parameters
-    ----------
-    sky : Sky
-        The binned image.
-    lights : list of TraceLight
-        The traces.
-    far : tuple of float, optional
-        Strength and slope of the wing beyond 30 pixels, as known so far; light spread
-        along the dispersion is left out where they are not given.
-    sources : ndarray, optional
-        Light of other sources in the bins that are masked for them, DN/s per pixel.
-    like : WingField, optional
-        The same traces with another brightness, whose distances are taken over.
-
-    Returns
-    -------
-    WingField
-        Nodes and weights of the hat functions for every bin and order.
-    """
-    at = np.clip(np.rint(sky.columns).astype(int), 0, None)
-    node, part, above, distance, reference = (
-        _distances(sky, lights, at)
-        if like is None
-        else (like.node, like.part, like.above, like.distance, like.reference)
-    )
-    light = np.array([item.brightness[at] for item in lights])
-    outside = [(k, shape[at]) for k, item in enumerate(lights) for shape in _hidden_shapes(item)]
-    spread = np.zeros((len(ZONE_EDGES) - 1, *sky.value.shape))
-    if far is not None:
-        spread = round_difference(
-            [item.brightness for item in lights], [item.rows for item in lights],
-            sky.rows, sky.columns, *far,
-        )  # fmt: skip
-    return WingField(
-        tuple(lights), node, part, above, distance, light, spread,
-        reference, tuple(outside),
-        None if sources is None else _source_wings(sky, sources),
-    )  # fmt: skip
-
-
-def _distances(
-    sky: Sky, lights: list[TraceLight], at: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Node below, part of the way to the next, side, distance and reference wing of each bin."""
-    shape = (len(lights), *sky.value.shape)
-    node, part = np.empty(shape, np.int16), np.empty(shape, np.float32)
-    above, distance = np.empty(shape, bool), np.empty(shape, np.float32)
-    log_nodes = np.log(NODES)
-    for k, item in enumerate(lights):
-        offset = sky.rows[:, None] - item.rows[at][None, :]
-        distance[k] = np.abs(offset)
-        above[k] = offset > 0
-        position = np.interp(
-            np.log(np.maximum(distance[k], NODES[0])), log_nodes, np.arange(len(NODES))
-        )
-        node[k] = np.minimum(position.astype(np.int16), len(NODES) - 2)
-        part[k] = position - node[k]
-    return node, part, above, distance, reference_wing(distance)
-
-
-def _source_wings(sky: Sky, sources: np.ndarray) -> np.ndarray:
-    """Wings across the dispersion of the light in masked bins."""
-    # A line of bins stands for the rows up to the middle between it and the next.
-    rows = np.gradient(sky.rows)
-    kernel = reference_wing(np.abs(sky.rows[:, None] - sky.rows)) * rows
-    return np.maximum(kernel @ sources, 0.0)
-
-
-def _hidden_shapes(light: TraceLight) -> list[np.ndarray]:
-    """Relative changes of a trace's brightness outside the image: hats along the columns."""
-    hidden = ~light.measured & (light.brightness > 1e-3 * max(light.brightness.max(), 1e-30))
-    columns = np.arange(len(hidden))
-    shapes = []
-    for run in np.split(columns[hidden], np.flatnonzero(np.diff(columns[hidden]) > 1) + 1):
-        if len(run) < 12:
-            continue
-        count = int(np.clip(len(run) // 60, 2, 5))
-        nodes = np.linspace(run[0], run[-1], count)
-        for k in range(count):
-            shapes.append(np.interp(columns, nodes, np.eye(count)[k]) * hidden)
-    return shapes
+def _chromatic_shapes(columns: np.ndarray, degree: int) -> np.ndarray:
+    """Give changes of the wings along the columns: Legendre polynomials, shape (n, n_columns)."""
+    x = (columns - 1024) / 1024
+    return np.array([legendre.legval(x, row) for row in np.eye(degree + 1)[1:]])
 
 
 def _smooth(sigma: float, length: float) -> np.ndarray:
@@ -245,6 +169,12 @@ def _near(sigma: float, length: float = 1.0) -> np.ndarray:
     scale = sigma * (22.0 / NODES) ** 3
     step = np.subtract.outer(np.arange(len(NODES)), np.arange(len(NODES)))
     return np.outer(scale, scale) * np.exp(-0.5 * (step / length) ** 2)
+
+
+def _shapes(covariance: np.ndarray) -> np.ndarray:
+    """Functions on the nodes that a prior allows to matter, shape (n, n_nodes)."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.ascontiguousarray(vectors[:, values > _NEGLIGIBLE**2].T)
 
 
 def wing_basis(
@@ -303,11 +233,12 @@ def wing_basis(
     spread = blocks.sums(field.spread * weight) / total
     outside /= total
 
-    x = (blocks.columns - 1024) / 1024
     terms: list[np.ndarray] = []
     means: list[np.ndarray] = []
     names: list[str] = []
     pieces: list[tuple[str, int, np.ndarray]] = []
+
+    shapes: dict[str, np.ndarray] = {}
 
     def add(matrix: np.ndarray, mean: float, name: str, **groups: np.ndarray) -> None:
         start = len(names)
@@ -316,6 +247,13 @@ def wing_basis(
         names.extend([name] * len(matrix))
         pieces.extend((group, start, part) for group, part in groups.items())
 
+    def add_small(columns: np.ndarray, name: str, **groups: np.ndarray) -> None:
+        # Departures are smooth: a few shapes are all that their priors allow.
+        part = _shapes(np.sum(list(groups.values()), axis=0))
+        shapes[name] = part
+        small = {group: part @ matrix @ part.T for group, matrix in groups.items()}
+        add(part @ columns, 0.0, name, **{k: 0.5 * (m + m.T) for k, m in small.items()})
+
     both = parts.sum(axis=1)
     whole = both.sum(axis=0)
     log_r = np.log(NODES / 50.0)
@@ -323,17 +261,17 @@ def wing_basis(
     common = prior.level**2 + prior.slope**2 * np.outer(log_r, log_r)
     add(whole, 1.0, "wing", fixed=common + _near(prior.core), shape=_smooth(prior.shape, length))
     for k in range(1, n_orders):
-        add(
-            both[k], 0.0, f"order{k + 1}",
+        add_small(
+            both[k], f"order{k + 1}",
             fixed=_near(prior.core / 2), order=_smooth(prior.order, 2 * length),
         )  # fmt: skip
     side = (parts[:, 1] - parts[:, 0]).sum(axis=0)
-    add(side, 0.0, "side", fixed=_near(prior.core), side=_smooth(prior.side, 2 * length))
-    for degree, along in ((1, x), (2, 1.5 * x * x - 0.5)):
-        part = _smooth(prior.chromatic / degree, 2 * length)
-        add(
-            whole * along, 0.0, f"chromatic{degree}",
-            fixed=_near(prior.core / 4), chromatic=part,
+    add_small(side, "side", fixed=_near(prior.core), side=_smooth(prior.side, 2 * length))
+    highest = _CHROMATIC_DEGREE if np.ptp(sky.rows) > _TALL else _CHROMATIC_DEGREE_LOW
+    for degree, along in enumerate(_chromatic_shapes(blocks.columns, highest), 1):
+        part = _smooth(prior.chromatic / degree**2, 2 * length)
+        add_small(
+            whole * along, f"chromatic{degree}", fixed=_near(prior.core / 4), chromatic=part,
         )  # fmt: skip
     # The first zone is poorly sampled, and nobody has measured the last one.
     common, loose = np.array([0.0, 1.0, 1.0, 1.0]), np.array([0.7, 0.05, 0.25, 0.5])
@@ -351,7 +289,7 @@ def wing_basis(
         matrix = covariance.setdefault(group, np.zeros((size, size)))
         matrix[start : start + len(part), start : start + len(part)] += part
     return WingBasis(
-        np.concatenate(terms, axis=0).T, np.concatenate(means), covariance, tuple(names)
+        np.concatenate(terms, axis=0).T, np.concatenate(means), covariance, tuple(names), shapes
     )
 
 
@@ -377,24 +315,19 @@ def wing_image(
         Shape (ny, nb), DN/s.
     """
     n_nodes = len(NODES)
-    names = np.array(basis.names)
 
     def take(name: str) -> np.ndarray:
-        values = coefficients[names == name]
-        return values if len(values) else np.zeros(n_nodes)
+        return basis.take(name, coefficients)
 
-    x = (sky.columns - 1024) / 1024
+    chromatic = [take(name) for name in basis.shapes if name.startswith("chromatic")]
+    departure = np.array(chromatic).T @ _chromatic_shapes(sky.columns, len(chromatic))
     total = np.tensordot(take("spread"), field.spread, 1)
     if field.sources is not None:
         total += take("sources")[0] * field.sources
     bins = np.arange(len(sky.columns))
     for k in range(len(field.lights)):
         base = take("wing") + (take(f"order{k + 1}") if k else 0)
-        along = (
-            base[:, None]
-            + take("chromatic1")[:, None] * x
-            + take("chromatic2")[:, None] * (1.5 * x * x - 0.5)
-        )
+        along = base[:, None] + departure
         light = field.light[k][None, :]
         for q, (owner, shape) in enumerate(field.outside):
             if owner == k:
@@ -427,7 +360,7 @@ def far_wing(basis: WingBasis, coefficients: np.ndarray) -> tuple[float, float]:
     slope : float
         Its slope.
     """
-    common = coefficients[np.array(basis.names) == "wing"]
+    common = basis.take("wing", coefficients)
     here = (NODES >= 30) & (NODES <= 220)
     wing = np.maximum(common[here], 0.05) * reference_wing(NODES[here])
     slope, level = np.polyfit(np.log(NODES[here] / 80), np.log(wing), 1)

@@ -53,7 +53,8 @@ class WingPrior:
         Smooth departures from a power law.
     order, side, chromatic : float
         Differences between the orders, between above and below a trace, and
-        along the columns.
+        along the columns; the last for a straight line, less by the square of the degree for
+        other polynomials.
     outside : float
         Brightness of the part of a trace outside the image.
     sources_mean, sources : float

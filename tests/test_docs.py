@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from soss_photcal_steps.background import products
+from soss_photcal_steps.background import cards as background_cards
 from soss_photcal_steps.background.background_step import SossTemplateBackgroundStep
 from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.ratio.order import MASK_TITLES
@@ -40,7 +40,7 @@ def test_every_parameter_is_documented(step, name, kind):
 def test_every_card_is_documented():
     """The page of the products lists each header card that the step writes, once."""
     page = (DOCS / "soss_template_bkg" / "products.md").read_text()
-    source = Path(products.__file__).read_text()
+    source = Path(background_cards.__file__).read_text()
     cards = set(re.findall(r'"(BKG[A-Z0-9_]+)"', source))
     assert len(cards) > 20
     assert sorted(re.findall(r"^\| `(BKG[A-Z0-9_]+)` \|", page, re.M)) == sorted(cards)

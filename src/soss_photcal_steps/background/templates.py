@@ -148,8 +148,7 @@ def tilt_shapes(columns: np.ndarray, count: int) -> np.ndarray:
     x = np.asarray(columns, float)
     left = np.clip(2 * x / NOMINAL_COLUMN - 1, -1, 1)
     right = np.clip(2 * (x - NOMINAL_COLUMN) / (2048 - NOMINAL_COLUMN) - 1, -1, 1)
-    basis = np.eye(count + 1)[1:]
-    return np.array([[legendre.legval(u, c) for c in basis] for u in (left, right)])
+    return np.array([legendre.legvander(u, count)[:, 1:].T for u in (left, right)])
 
 
 def prepare_templates(
@@ -178,11 +177,12 @@ def prepare_templates(
     """
     images = np.asarray(images, dtype=np.float32)
     n, ny, nx = images.shape
-    lines = np.arange(ny) if select is None else np.asarray(select)
+    lines = slice(None) if select is None else np.asarray(select)
+    n_lines = ny if select is None else len(select)
     n_bins = nx // factor
-    valid = np.ones((len(lines), nx), bool)
+    valid = np.ones((n_lines, nx), bool)
     geometries = []
-    binned = np.zeros((n, 2, len(lines) // ROWS_PER_BIN, n_bins), dtype=np.float32)
+    binned = np.zeros((n, 2, n_lines // ROWS_PER_BIN, n_bins), dtype=np.float32)
     levels = np.zeros((n, 2))
     for k, image in enumerate(images):
         usable = np.isfinite(image) & (image > 0)
@@ -190,15 +190,14 @@ def prepare_templates(
         filled = image if clean else np.where(usable, image, np.float32(0))
         geometry = find_break(image if clean else np.where(usable, image, np.nan))
         geometries.append(geometry)
-        cut, used = (filled, usable) if select is None else (filled[lines], usable[lines])
+        cut, used = filled[lines], usable[lines]
         valid &= used
         whole, count = bin_columns(cut, used, factor)
         first = int(geometry.column.min() + geometry.offset[0]) // factor * factor
         last = int(geometry.column.max() + geometry.offset[-1]) // factor * factor + factor
         first, last = max(first, 0), min(last, n_bins * factor)
         edge = slice(first // factor, last // factor)
-        part = right_fraction(geometry, last, first)
-        part = part if select is None else part[lines]
+        part = right_fraction(geometry, last, first)[lines]
         right = whole.copy()
         right[:, : edge.start] = 0
         right[:, edge] = bin_columns(cut[:, first:last] * part, used[:, first:last], factor)[0]

@@ -155,8 +155,7 @@ class WingBasis:
 
 def _chromatic_shapes(columns: np.ndarray, degree: int) -> np.ndarray:
     """Give changes of the wings along the columns: Legendre polynomials, shape (n, n_columns)."""
-    x = (columns - 1024) / 1024
-    return np.array([legendre.legval(x, row) for row in np.eye(degree + 1)[1:]])
+    return legendre.legvander((columns - 1024) / 1024, degree)[:, 1:].T
 
 
 def _smooth(sigma: float, length: float) -> np.ndarray:
@@ -238,7 +237,6 @@ def wing_basis(
     means: list[np.ndarray] = []
     names: list[str] = []
     pieces: list[tuple[str, int, np.ndarray]] = []
-
     shapes: dict[str, np.ndarray] = {}
 
     def add(matrix: np.ndarray, mean: float, name: str, **groups: np.ndarray) -> None:

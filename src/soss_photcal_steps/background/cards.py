@@ -151,7 +151,7 @@ def cards(
         ("BKGGAIN", gain if np.isfinite(gain) else None, "log evidence gained by combining"),
         ("BKGSKYL", float(fit.sky_fraction[0]), "share of the pixels left that were used"),
         ("BKGSKYR", float(fit.sky_fraction[1]), "share of the pixels right that were used"),
-        ("BKGMASK", 1 - float(np.mean(result.fit.sky_mask)), "share of the image masked"),
+        ("BKGMASK", fit.mask_fraction, "share of the image masked"),
         ("BKGBRK0", float(result.break_column[0]), "[pix] break in first row, column from 0"),
         ("BKGBRK1", float(result.break_column[-1]), "[pix] break in last row, column from 0"),
         ("BKGNINT", result.combined.n_integrations, "integrations fitted together"),

@@ -87,6 +87,11 @@ class BackgroundFit:
     wing: np.ndarray
     trace_offsets: dict[int, float]
 
+    @property
+    def mask_fraction(self) -> float:
+        """Share of the image that the fit did not use."""
+        return 1 - float(np.mean(self.sky_mask))
+
 
 def fit_background(
     image: np.ndarray,

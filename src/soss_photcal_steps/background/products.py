@@ -175,7 +175,7 @@ def metadata(
         "combination_gain": fit.combination_gain,
         "chi_square": fit.chi_square,
         "sky_fraction": fit.sky_fraction,
-        "mask_fraction": 1 - float(np.mean(fit.sky_mask)),
+        "mask_fraction": fit.mask_fraction,
         "break_column": result.break_column,
         "n_integrations": result.combined.n_integrations,
         "trace_positions": traces,

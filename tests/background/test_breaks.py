@@ -6,7 +6,7 @@ from scipy.special import erf
 
 from soss_photcal_steps.background.breaks import NOMINAL_COLUMN, find_break, right_fraction
 from soss_photcal_steps.simulate import make_library
-from soss_photcal_steps.simulate.library import break_columns
+from soss_photcal_steps.simulate.library import BreakShape, break_columns
 from soss_photcal_steps.simulate.library import right_fraction as true_fraction
 
 
@@ -36,16 +36,26 @@ def test_profile_of_an_edge(ny, nx):
     np.testing.assert_allclose(weight, (image / 3 - 1) / 0.2, atol=0.03)
 
 
-def test_edge_of_the_simulated_library():
-    """The break of a simulated template with core, tail and structure is found to 1 pixel."""
-    library = make_library(2, 3)
+@pytest.mark.parametrize(("tail", "share"), [(28.0, 0.32), (12.0, 0.3), (40.0, 0.4), (28.0, 0.0)])
+def test_edge_of_the_simulated_library(tail, share):
+    """Break and profile of templates with core, tail and structure are right to 1.3 px and 0.02."""
+    shape = BreakShape(tail=tail, tail_fraction=share)
+    library = make_library(2, 3, break_shape=shape)
     rows = np.arange(256)
     for template in library.data:
         found = find_break(template)
-        np.testing.assert_allclose(found.column, break_columns(rows), atol=1.0)
-        truth = true_fraction(rows, np.arange(2048.0))
-        assert np.abs(right_fraction(found, 2048) - truth).max() < 0.2
+        np.testing.assert_allclose(found.column, break_columns(rows, shape), atol=1.3)
+        truth = true_fraction(rows, np.arange(2048.0), shape)
+        assert np.abs(right_fraction(found, 2048) - truth).max() < 0.02
         assert np.abs(right_fraction(found, 2048) - truth)[:, :600].max() < 0.01
+
+
+def test_columns_without_a_value_do_not_hide_the_edge():
+    """With 30 columns of NaN in the tail the profile is still right to 0.02."""
+    template = make_library(1, 3).data[0].copy()
+    template[:, 800:830] = np.nan
+    truth = true_fraction(np.arange(256), np.arange(2048.0))
+    assert np.abs(right_fraction(find_break(template), 2048) - truth).max() < 0.02
 
 
 def test_bad_pixels_do_not_move_the_edge():

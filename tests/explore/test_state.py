@@ -39,7 +39,7 @@ def test_scales_by_hand_scale_the_template(state, library):
     assert state.by_hand
     ratio = state.background() / library.data[1]
     assert np.allclose(ratio[:, 10:600], 0.5, atol=1e-5)
-    assert np.allclose(ratio[:, 850:2040], 2.0, atol=1e-5)
+    assert np.allclose(ratio[:, 900:2040], 2.0, atol=1e-5)
     assert state.levels == pytest.approx(
         np.array([0.5, 2.0]) * state.exposure.templates.levels[1], rel=1e-6
     )

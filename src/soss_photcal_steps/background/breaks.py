@@ -10,6 +10,7 @@ columns is averaged over all rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -24,7 +25,14 @@ _BAND_ROWS = 32
 _SMOOTH = np.exp(-0.5 * (np.arange(-8, 9) / 2.0) ** 2)
 _SMOOTH /= _SMOOTH.sum()
 _MARGIN = 9
-_REACH = 110
+# Columns on either side whose levels tell the profile; the core of the edge ends at the first, and
+# the tail is gone at the last.  The left-hand level is a straight line.
+_REACH, _CORE_LEFT, _CORE_RIGHT = 180, 14, 15
+_LEFT_REACH, _LEFT_FOOT = 100, -20
+# Decay lengths of the tail that are tried, columns; that of the published template is 40.
+_DECAYS = np.arange(8.0, 52.0, 4.0)
+# Beyond this the profile is the fitted tail, which has less noise than the template.
+_SMOOTH_FROM = 40
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,8 @@ def find_break(
     BreakGeometry
         The line and the profile of the edge.
     """
-    ny, nx = template.shape
-    offset = np.arange(-_REACH, _REACH + 1, dtype=float)
+    ny = len(template)
+    offset = np.arange(_LEFT_FOOT, -_LEFT_FOOT + 1, dtype=float)
     step = (offset >= 0).astype(float)
     nominal = BreakGeometry(np.full(ny, NOMINAL_COLUMN), offset, step, 0.0, False)
     centres, columns, heights = _band_edges(template, search)
@@ -142,7 +150,31 @@ def find_break(
         line = np.polyfit(centres[keep], columns[keep], degree)
     column = np.polyval(line, np.arange(ny, dtype=float))
 
-    # Every few rows are enough for the mean profile.
+    edge = _mean_edge(template, column)
+    if edge is None:
+        return nominal
+    at = np.arange(-_REACH, _REACH + 1, dtype=float)
+    left = (at >= -_LEFT_REACH) & (at <= -_CORE_LEFT)
+    low = np.polyval(np.polyfit(at[left], edge[left], 1), at)
+    high, tail = _right_level(edge, at)
+    height = high[_REACH] - low[_REACH]
+    contrast = height / low[_REACH] if low[_REACH] > 0 else 0.0
+    if contrast < min_contrast:
+        return nominal
+    profile = np.where(at < _SMOOTH_FROM, edge, high - tail) - low
+    profile /= np.maximum(high - low, 0.05 * height)
+    profile[at < _LEFT_FOOT] = 0.0
+    profile = np.maximum.accumulate(np.clip(profile, 0, 1))
+    profile[-1] = 1.0
+    kept = at >= _LEFT_FOOT - 1
+    return BreakGeometry(column, at[kept], profile[kept], float(contrast), True)
+
+
+def _mean_edge(template: np.ndarray, column: np.ndarray) -> np.ndarray | None:
+    """Mean of the rows around the break, shape (2 * _REACH + 1,); None if too little is known."""
+    ny, nx = template.shape
+    offset = np.arange(-_REACH, _REACH + 1, dtype=float)
+    # Every few rows are enough.
     sample = np.arange(0, ny, max(ny // 64, 1))
     position = column[sample, None] + offset[None, :]
     inside = (position >= 0) & (position <= nx - 2)
@@ -150,24 +182,37 @@ def find_break(
     part = position - base
     rows = sample[:, None]
     sampled = (1 - part) * template[rows, base] + part * template[rows, base + 1]
-    sampled = np.where(inside & np.isfinite(sampled), sampled, np.nan)
-    valid = np.isfinite(sampled).sum(axis=0)
-    if valid.min() == 0:
-        return nominal
-    edge = np.nansum(sampled, axis=0) / valid
-    left = (offset >= -70) & (offset <= -14)
-    right = (offset >= 45) & (offset <= 105)
-    low = np.polyval(np.polyfit(offset[left], edge[left], 1), offset)
-    high = np.polyval(np.polyfit(offset[right], edge[right], 1), offset)
-    height = high[_REACH] - low[_REACH]
-    contrast = height / low[_REACH] if low[_REACH] > 0 else 0.0
-    if contrast < min_contrast:
-        return nominal
-    profile = np.clip((edge - low) / (high - low), 0, 1)
-    profile[offset < -20] = 0.0
-    profile[offset > 60] = 1.0
-    profile = np.maximum.accumulate(profile)
-    return BreakGeometry(column, offset, profile, float(contrast), True)
+    usable = inside & np.isfinite(sampled)
+    count = usable.sum(axis=0)
+    known = count > 0
+    near = np.abs(offset) <= _SMOOTH_FROM
+    if not known[near].all() or known.mean() < 0.7:
+        return None
+    edge = np.where(usable, sampled, 0).sum(axis=0) / np.maximum(count, 1)
+    return np.interp(offset, offset[known], edge[known])
+
+
+@lru_cache(maxsize=1)
+def _tail_designs() -> np.ndarray:
+    """Orthonormal bases of a line and an exponential, one for each of `_DECAYS`."""
+    x = np.arange(_CORE_RIGHT, _REACH + 1, dtype=float)
+    designs = [np.column_stack([np.ones(len(x)), x / 100, np.exp(-x / d)]) for d in _DECAYS]
+    return np.array([np.linalg.qr(design)[0] for design in designs])
+
+
+def _right_level(edge: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Level that the right-hand side comes to, a straight line, and what the tail still lacks."""
+    right = at >= _CORE_RIGHT
+    found = _tail_designs().transpose(0, 2, 1) @ edge[right]
+    decay = _DECAYS[np.argmax((found**2).sum(axis=1))]
+    line = np.column_stack([np.ones(len(at)), at / 100])
+    tail = np.exp(-np.maximum(at, 0) / decay)
+    terms = np.column_stack([line, -tail])
+    coefficients = np.linalg.lstsq(terms[right], edge[right], rcond=None)[0]
+    if coefficients[2] < 0:
+        # The edge only rises; what falls behind it belongs to the template.
+        coefficients = np.append(np.linalg.lstsq(line[right], edge[right], rcond=None)[0], 0.0)
+    return line @ coefficients[:2], tail * coefficients[2]
 
 
 def right_fraction(geometry: BreakGeometry, n_columns: int, start: int = 0) -> np.ndarray:

@@ -42,6 +42,7 @@ def _kinds() -> dict[str, dict[str, dict[str, Any]]]:
         "crowded": {f"{s}, crowded": {"star": s, "contamination": "crowded"} for s in stars},
         "sub96": {f"{s}, SUBSTRIP96": {"star": s, "subarray": "SUBSTRIP96"} for s in stars},
         "full": {f"{s}, FULL": {"star": s, "subarray": "FULL"} for s in ("bright", "faint")},
+        "sides": {f"{s}, right side 10 % lower": {"star": s, "side_ratio": 0.9} for s in stars},
         "f277w": {f"{s}, F277W": {"star": s, "filter": "F277W"} for s in stars},
     }
     return groups
@@ -59,6 +60,7 @@ LIMITS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
     "crowded": ((1.5, 5.0), (1.5, 5.0)),
     "sub96": ((0.5, 1.5), (0.5, 1.5)),
     "full": ((0.3, 1.0), (0.3, 1.0)),
+    "sides": ((0.3, 1.0), (0.3, 1.0)),
 }
 _BRIGHT_96 = ((3.0, 6.0), (3.0, 6.0))
 

@@ -11,6 +11,7 @@ from soss_photcal_steps.background.estimate import FitError, FitOptions, fit_bac
 from soss_photcal_steps.background.templates import prepare_templates
 from soss_photcal_steps.simulate import SceneParams, make_library, simulate
 from soss_photcal_steps.simulate.field import Field
+from soss_photcal_steps.simulate.library import BreakShape, right_fraction
 from soss_photcal_steps.simulate.scene import make_exposure
 from soss_photcal_steps.trace import SUBSTRIP256_FIRST_ROW, subarray_rows, trace_positions
 
@@ -132,6 +133,24 @@ def test_sides_of_very_different_scales(case, templates, star, ratio):
     near = slice(690, 800)
     ratio = (templates.background(fit.weights, fit.tilt) / scene.truth.background)[10:240, near]
     assert np.abs(100 * (ratio.mean(axis=0) - 1)).max() < 0.35
+
+
+@pytest.mark.parametrize(
+    "shape", [BreakShape(tail_fraction=0), BreakShape(tail=50, tail_fraction=0.5)]
+)
+@pytest.mark.parametrize(("star", "limit"), [("mid", 0.25), ("faint", 0.1)])
+def test_edge_of_another_profile(case, templates, star, limit, shape):
+    """Scales that change by a tenth over a sharper or wider edge are still right to the limit."""
+    scene = case(star, 6, side_ratio=0.9, contamination="none", noise=False)
+    truth = scene.truth
+    share = right_fraction(scene.rows, np.arange(2048.0), shape)
+    scales = truth.scale_left + (truth.scale_right - truth.scale_left) * share
+    background = truth.template * scales
+    changed = dataclasses.replace(
+        scene, image=scene.image + background - truth.background,
+        truth=dataclasses.replace(truth, background=background),
+    )  # fmt: skip
+    assert np.abs(changed.biases(templates, changed.fit(templates))).max() < limit
 
 
 def test_wings_of_a_bright_field_star_are_no_background(templates, libraries):

@@ -112,6 +112,25 @@ def test_prior_covariance(model):
     np.testing.assert_allclose(sum(basis.parts.values()), covariance)
 
 
+def test_another_term_leaves_the_others_alone(model):
+    """A term that is added comes last, with its own prior, and is in no wing."""
+    sky, _, field, basis = model
+    extra = np.linspace(-1, 1, len(basis.design))
+    larger = basis.with_term("edge", extra, 0.3)
+    np.testing.assert_array_equal(larger.design[:, :-1], basis.design)
+    np.testing.assert_array_equal(larger.design[:, -1], extra)
+    mean, covariance = larger.prior({"shape": 0.5})
+    before, inner = basis.prior({"shape": 0.5})
+    np.testing.assert_array_equal(mean, np.append(before, 0))
+    np.testing.assert_array_equal(covariance[:-1, :-1], inner)
+    assert covariance[-1, -1] == pytest.approx(0.09)
+    assert (covariance[-1, :-1] == 0).all()
+    np.testing.assert_array_equal(
+        wing_image(field, larger, np.append(before, 5.0), sky),
+        wing_image(field, basis, before, sky),
+    )
+
+
 def test_round_spread_moves_the_mean_alone(model):
     """Expecting a round point spread function changes the mean of the spread, and no width."""
     basis = model[3]

@@ -33,6 +33,8 @@ _LEFT_REACH, _LEFT_FOOT = 100, -20
 _DECAYS = np.arange(8.0, 52.0, 4.0)
 # Beyond this the profile is the fitted tail, which has less noise than the template.
 _SMOOTH_FROM = 40
+# Where the right-hand level is read off if the tail is taken for a part of the template.
+_NEAR = (45, 105)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,9 @@ class BreakGeometry:
         Distance from that column, pixels.
     profile : ndarray
         Fraction of the right-hand level at `offset`, rising from 0 to 1.
+    sharp : ndarray
+        Profile if the tail of the edge is taken for a part of the template: from one template
+        nobody can tell.
     contrast : float
         Relative height of the edge, right level / left level - 1.
     found : bool
@@ -56,6 +61,7 @@ class BreakGeometry:
     column: np.ndarray
     offset: np.ndarray
     profile: np.ndarray
+    sharp: np.ndarray
     contrast: float
     found: bool
 
@@ -134,7 +140,7 @@ def find_break(
     ny = len(template)
     offset = np.arange(_LEFT_FOOT, -_LEFT_FOOT + 1, dtype=float)
     step = (offset >= 0).astype(float)
-    nominal = BreakGeometry(np.full(ny, NOMINAL_COLUMN), offset, step, 0.0, False)
+    nominal = BreakGeometry(np.full(ny, NOMINAL_COLUMN), offset, step, step, 0.0, False)
     centres, columns, heights = _band_edges(template, search)
     if len(columns) == 0 or np.median(heights) < min_contrast / 15:
         return nominal
@@ -161,13 +167,22 @@ def find_break(
     contrast = height / low[_REACH] if low[_REACH] > 0 else 0.0
     if contrast < min_contrast:
         return nominal
-    profile = np.where(at < _SMOOTH_FROM, edge, high - tail) - low
-    profile /= np.maximum(high - low, 0.05 * height)
+    kept = at >= _LEFT_FOOT - 1
+    profile = _profile(np.where(at < _SMOOTH_FROM, edge, high - tail), low, high, at)
+    near = (at >= _NEAR[0]) & (at <= _NEAR[1])
+    sharp = _profile(edge, low, np.polyval(np.polyfit(at[near], edge[near], 1), at), at)
+    sharp[at > _NEAR[0]] = 1.0
+    return BreakGeometry(column, at[kept], profile[kept], sharp[kept], float(contrast), True)
+
+
+def _profile(edge: np.ndarray, low: np.ndarray, high: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """How far an edge has come from one level to the other; it only rises, and ends at 1."""
+    height = high[at == 0] - low[at == 0]
+    profile = (edge - low) / np.maximum(high - low, 0.05 * np.abs(height))
     profile[at < _LEFT_FOOT] = 0.0
     profile = np.maximum.accumulate(np.clip(profile, 0, 1))
     profile[-1] = 1.0
-    kept = at >= _LEFT_FOOT - 1
-    return BreakGeometry(column, at[kept], profile[kept], float(contrast), True)
+    return profile
 
 
 def _mean_edge(template: np.ndarray, column: np.ndarray) -> np.ndarray | None:
@@ -215,7 +230,9 @@ def _right_level(edge: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return line @ coefficients[:2], tail * coefficients[2]
 
 
-def right_fraction(geometry: BreakGeometry, n_columns: int, start: int = 0) -> np.ndarray:
+def right_fraction(
+    geometry: BreakGeometry, n_columns: int, start: int = 0, profile: np.ndarray | None = None
+) -> np.ndarray:
     """Weight of the right-hand scale in each pixel.
 
     The background is ``template * (left * (1 - w) + right * w)``.
@@ -228,6 +245,8 @@ def right_fraction(geometry: BreakGeometry, n_columns: int, start: int = 0) -> n
         Number of columns.
     start : int
         First column that is wanted.
+    profile : ndarray, optional
+        Another profile than that of `geometry`, at its offsets.
 
     Returns
     -------
@@ -242,5 +261,6 @@ def right_fraction(geometry: BreakGeometry, n_columns: int, start: int = 0) -> n
     weight[:, max(last - start, 0) :] = 1.0
     if last > first:
         x = np.arange(first, last)[None, :] - geometry.column[:, None]
-        weight[:, first - start : last - start] = np.interp(x, geometry.offset, geometry.profile)
+        profile = geometry.profile if profile is None else profile
+        weight[:, first - start : last - start] = np.interp(x, geometry.offset, profile)
     return weight

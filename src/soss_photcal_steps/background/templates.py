@@ -37,6 +37,9 @@ class TemplateSet:
         Columns per bin.
     valid : ndarray of bool
         Pixels of these rows where all templates have a value, shape (n_rows, nx).
+    edge : ndarray
+        What a background of unit level gains near the break if its scales differ by 1 and the edge
+        has the profile `BreakGeometry.sharp`, shape (n_rows, nb).
     """
 
     images: np.ndarray
@@ -45,6 +48,7 @@ class TemplateSet:
     binned: np.ndarray
     factor: int
     valid: np.ndarray
+    edge: np.ndarray
 
     def on_bins(self, levels: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
         """Background as a sum of templates of unit level, on the bins of the fit.
@@ -215,7 +219,19 @@ def prepare_templates(
                 f"template {k} has no positive values on one side of the break near column 705"
             )
         binned[k] /= levels[k][:, None, None].astype(np.float32)
-    return TemplateSet(images, tuple(geometries), levels, binned, factor, valid)
+    # The optics make the edge, so that one template tells it for all.
+    known = next((k for k, geometry in enumerate(geometries) if geometry.found), 0)
+    change = _sharper_edge(images[known], geometries[known], factor)[lines]
+    change = bin_rows(change, np.ones_like(change))[0] / np.float32(levels[known].mean())
+    return TemplateSet(images, tuple(geometries), levels, binned, factor, valid, change)
+
+
+def _sharper_edge(image: np.ndarray, geometry: BreakGeometry, factor: int) -> np.ndarray:
+    """Change of a template if the edge has its sharp profile, all rows, columns binned, DN/s."""
+    nx = image.shape[1] // factor * factor
+    change = right_fraction(geometry, nx, profile=geometry.sharp) - right_fraction(geometry, nx)
+    change *= np.where(np.isfinite(image[:, :nx]), image[:, :nx], np.float32(0))
+    return bin_columns(change, np.ones(change.shape, bool), factor)[0]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ distance on top of a reference power law, with Gaussian priors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.polynomial import legendre
@@ -127,6 +127,30 @@ class WingBasis:
         if name in self.shapes:
             return values @ self.shapes[name]
         return values if len(values) else np.zeros(len(NODES))
+
+    def with_term(self, name: str, design: np.ndarray, sigma: float) -> WingBasis:
+        """Add a term that is no wing, but is eliminated with them.
+
+        Parameters
+        ----------
+        name : str
+            Its name.
+        design : ndarray
+            Its value in each block, shape (n_blocks,).
+        sigma : float
+            Standard deviation of its prior, of zero mean.
+
+        Returns
+        -------
+        WingBasis
+            The larger basis.
+        """
+        parts = {group: np.pad(part, (0, 1)) for group, part in self.parts.items()}
+        parts["fixed"][-1, -1] = sigma**2
+        return replace(
+            self, design=np.column_stack([self.design, design]), mean=np.append(self.mean, 0.0),
+            parts=parts, names=(*self.names, name),
+        )  # fmt: skip
 
     def prior(self, factors: dict[str, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Prior with the width of some groups changed.

@@ -46,6 +46,15 @@ def test_every_card_is_documented():
     assert sorted(re.findall(r"^\| `(BKG[A-Z0-9_]+)` \|", page, re.M)) == sorted(cards)
 
 
+def test_every_card_is_cleared_where_nothing_is_subtracted():
+    """A skipped file has no value in any card of the step but BKGSUB, False, and the reason."""
+    source = Path(background_cards.__file__).read_text()
+    cleared = {key: value for key, value, _ in background_cards.skipped_cards("no sky")}
+    assert set(cleared) == set(re.findall(r'"(BKG[A-Z0-9_]+)"', source))
+    kept = {key: value for key, value in cleared.items() if value is not None}
+    assert kept == {"BKGSUB": False, "BKGWHY": "no sky"}
+
+
 def test_every_mask_bit_is_documented():
     """The page of the ratio product has each bit of the mask."""
     page = (DOCS / "soss_ratio" / "products.md").read_text()

@@ -165,6 +165,7 @@ _ALL_KEYS = (
     "BKGMETH",
     "BKGLEVEL",
     "BKGSUB",
+    "BKGD_SCL",
     "BKGLIB",
     "BKGNTMP",
     "BKGTMPL",

@@ -287,6 +287,8 @@ def run_cost(
         If there is not enough space on the disk.
     """
     largest = max([*(n * 1.05e7 for n in lengths), 9e8 if full else 0])
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix="soss-cost-") as name:
         place = Path(name)
         free = shutil.disk_usage(place).free

@@ -30,12 +30,14 @@ def test_odd_file_is_named():
 
 
 def test_header_values_that_make_no_sense_are_none():
-    """Negative counts, text for numbers and infinite values are not taken over."""
+    """Negative and absurd counts, text for numbers and infinite values are not taken over."""
     header = {
         "INSTRUME": "NIRISS", "EXP_TYPE": "NIS_SOSS", "FILTER": "CLEAR", "NINTS": -3,
         "NGROUPS": "many", "PWCPOS": float("inf"), "TARGNAME": "  ", "EXSEGNUM": 0,
+        "NFRAMES": 1e99,
     }  # fmt: skip
     info = ObservationInfo.from_header(header, "x.fits")
+    assert info.n_frames is None
     assert info.n_integrations is None
     assert info.n_groups is None
     assert info.pwcpos is None

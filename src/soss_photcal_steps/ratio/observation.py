@@ -235,6 +235,11 @@ class ObservationInfo:
         return integrations * self.n_groups * (self.n_frames or 1)
 
 
+# No exposure has more integrations, groups or frames than this; the product of the three can be
+# written as an integer.
+_LARGEST_COUNT = 10**6
+
+
 def _readers(header: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """Give functions that read text, numbers and counts; what does not fit is None."""
 
@@ -250,7 +255,9 @@ def _readers(header: Mapping[str, Any]) -> tuple[Any, Any, Any]:
 
     def count(key: str) -> int | None:
         value = number(key)
-        return int(value) if value is not None and value >= 1 and value == int(value) else None
+        if value is None or not 1 <= value <= _LARGEST_COUNT or value != int(value):
+            return None
+        return int(value)
 
     return text, number, count
 

@@ -422,6 +422,17 @@ def test_background_exposure_of_another_kind(scene):
 
 
 @pytest.mark.usefixtures("here")
+def test_model_of_a_file_that_ends_after_its_header():
+    """A model whose file has lost its extensions is refused in one sentence."""
+    with fits.open(NAME) as hdus:
+        fits.HDUList([hdus[0]]).writeto("short_nis_rateints.fits")
+    with datamodels.open("short_nis_rateints.fits") as model:
+        assert model.data is None
+        with pytest.raises(SossInputError, match=r"short_nis_rateints\.fits has no image \(SCI\)"):
+            run(model)
+
+
+@pytest.mark.usefixtures("here")
 def test_no_reference_is_skipped():
     """Where there is no bkg reference and no dedicated exposure, the data are passed on."""
     result = run(override_bkg="N/A")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.ratefile import RateFile
 
 __all__ = ["UNUSABLE", "Integrations", "ModelIntegrations", "StreamedIntegrations"]
@@ -83,10 +84,18 @@ class ModelIntegrations:
     ----------
     model : CubeModel or ImageModel
         The model; its arrays are not copied.
+
+    Raises
+    ------
+    SossInputError
+        If it has no image.
     """
 
     def __init__(self, model: Any) -> None:
         data = model.data
+        if data is None:
+            name = model.meta.filename or type(model).__name__
+            raise SossInputError(f"{name} has no image (SCI); a rate or rateints is needed.")
         self._data = data if data.ndim == 3 else data[None]
         self._dq = self._cube(model, "dq")
         self._err = self._cube(model, "err")

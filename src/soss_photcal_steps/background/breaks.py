@@ -29,6 +29,7 @@ _MARGIN = 9
 # the tail is gone at the last.  The left-hand level is a straight line.
 _REACH, _CORE_LEFT, _CORE_RIGHT = 180, 14, 15
 _LEFT_REACH, _LEFT_FOOT = 100, -20
+_OFFSETS = np.arange(-_REACH, _REACH + 1, dtype=float)
 # Decay lengths of the tail that are tried, columns; that of the published template is 40.
 _DECAYS = np.arange(8.0, 52.0, 4.0)
 # Beyond this the profile is the fitted tail, which has less noise than the template.
@@ -159,39 +160,38 @@ def find_break(
     edge = _mean_edge(template, column)
     if edge is None:
         return nominal
-    at = np.arange(-_REACH, _REACH + 1, dtype=float)
+    at = _OFFSETS
     left = (at >= -_LEFT_REACH) & (at <= -_CORE_LEFT)
     low = np.polyval(np.polyfit(at[left], edge[left], 1), at)
-    high, tail = _right_level(edge, at)
+    high, tail = _right_level(edge)
     height = high[_REACH] - low[_REACH]
     contrast = height / low[_REACH] if low[_REACH] > 0 else 0.0
     if contrast < min_contrast:
         return nominal
     kept = at >= _LEFT_FOOT - 1
-    profile = _profile(np.where(at < _SMOOTH_FROM, edge, high - tail), low, high, at)
+    profile = _profile(np.where(at < _SMOOTH_FROM, edge, high - tail), low, high)
     near = (at >= _NEAR[0]) & (at <= _NEAR[1])
-    sharp = _profile(edge, low, np.polyval(np.polyfit(at[near], edge[near], 1), at), at)
+    sharp = _profile(edge, low, np.polyval(np.polyfit(at[near], edge[near], 1), at))
     sharp[at > _NEAR[0]] = 1.0
     return BreakGeometry(column, at[kept], profile[kept], sharp[kept], float(contrast), True)
 
 
-def _profile(edge: np.ndarray, low: np.ndarray, high: np.ndarray, at: np.ndarray) -> np.ndarray:
+def _profile(edge: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """How far an edge has come from one level to the other; it only rises, and ends at 1."""
-    height = high[at == 0] - low[at == 0]
+    height = high[_REACH] - low[_REACH]
     profile = (edge - low) / np.maximum(high - low, 0.05 * np.abs(height))
-    profile[at < _LEFT_FOOT] = 0.0
+    profile[_OFFSETS < _LEFT_FOOT] = 0.0
     profile = np.maximum.accumulate(np.clip(profile, 0, 1))
     profile[-1] = 1.0
     return profile
 
 
 def _mean_edge(template: np.ndarray, column: np.ndarray) -> np.ndarray | None:
-    """Mean of the rows around the break, shape (2 * _REACH + 1,); None if too little is known."""
+    """Mean of the rows around the break at `_OFFSETS`; None if too little is known."""
     ny, nx = template.shape
-    offset = np.arange(-_REACH, _REACH + 1, dtype=float)
     # Every few rows are enough.
     sample = np.arange(0, ny, max(ny // 64, 1))
-    position = column[sample, None] + offset[None, :]
+    position = column[sample, None] + _OFFSETS[None, :]
     inside = (position >= 0) & (position <= nx - 2)
     base = np.clip(np.floor(position), 0, nx - 2).astype(int)
     part = position - base
@@ -200,34 +200,37 @@ def _mean_edge(template: np.ndarray, column: np.ndarray) -> np.ndarray | None:
     usable = inside & np.isfinite(sampled)
     count = usable.sum(axis=0)
     known = count > 0
-    near = np.abs(offset) <= _SMOOTH_FROM
+    near = np.abs(_OFFSETS) <= _SMOOTH_FROM
     if not known[near].all() or known.mean() < 0.7:
         return None
     edge = np.where(usable, sampled, 0).sum(axis=0) / np.maximum(count, 1)
-    return np.interp(offset, offset[known], edge[known])
+    return np.interp(_OFFSETS, _OFFSETS[known], edge[known])
+
+
+def _right_terms(decay: float) -> np.ndarray:
+    """Line and tail of the right-hand side at `_OFFSETS`, shape (n_offsets, 3)."""
+    tail = np.exp(-np.maximum(_OFFSETS, 0) / decay)
+    return np.column_stack([np.ones_like(tail), _OFFSETS / 100, -tail])
 
 
 @lru_cache(maxsize=1)
 def _tail_designs() -> np.ndarray:
-    """Orthonormal bases of a line and an exponential, one for each of `_DECAYS`."""
-    x = np.arange(_CORE_RIGHT, _REACH + 1, dtype=float)
-    designs = [np.column_stack([np.ones(len(x)), x / 100, np.exp(-x / d)]) for d in _DECAYS]
-    return np.array([np.linalg.qr(design)[0] for design in designs])
+    """Orthonormal bases of `_right_terms` behind the core, one for each of `_DECAYS`."""
+    behind = _OFFSETS >= _CORE_RIGHT
+    return np.array([np.linalg.qr(_right_terms(decay)[behind])[0] for decay in _DECAYS])
 
 
-def _right_level(edge: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _right_level(edge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Level that the right-hand side comes to, a straight line, and what the tail still lacks."""
-    right = at >= _CORE_RIGHT
-    found = _tail_designs().transpose(0, 2, 1) @ edge[right]
-    decay = _DECAYS[np.argmax((found**2).sum(axis=1))]
-    line = np.column_stack([np.ones(len(at)), at / 100])
-    tail = np.exp(-np.maximum(at, 0) / decay)
-    terms = np.column_stack([line, -tail])
-    coefficients = np.linalg.lstsq(terms[right], edge[right], rcond=None)[0]
+    behind = _OFFSETS >= _CORE_RIGHT
+    found = _tail_designs().transpose(0, 2, 1) @ edge[behind]
+    terms = _right_terms(_DECAYS[np.argmax((found**2).sum(axis=1))])
+    coefficients = np.linalg.lstsq(terms[behind], edge[behind], rcond=None)[0]
     if coefficients[2] < 0:
         # The edge only rises; what falls behind it belongs to the template.
-        coefficients = np.append(np.linalg.lstsq(line[right], edge[right], rcond=None)[0], 0.0)
-    return line @ coefficients[:2], tail * coefficients[2]
+        line = np.linalg.lstsq(terms[behind, :2], edge[behind], rcond=None)[0]
+        coefficients = np.append(line, 0.0)
+    return terms[:, :2] @ coefficients[:2], -terms[:, 2] * coefficients[2]
 
 
 def right_fraction(

@@ -218,6 +218,29 @@ def test_segments_are_joined_in_order(tmp_path):
     assert missing.warnings == ("1 of 3 integrations are in none of the files: 3.",)
 
 
+def test_a_file_cut_between_two_tables_is_told_of(tmp_path):
+    """Cut before order 2's table, a file has order 1 and a warning; a whole one has no warning."""
+    path = tmp_path / "a_x1dints.fits"
+    new_layout(path)
+    assert read_spectra(path).warnings == ()
+    with fits.open(path) as hdus:
+        first = next(i for i, h in enumerate(hdus) if h.header.get("SPORDER") == 2)
+        start = hdus[first].fileinfo()["hdrLoc"]
+    path.write_bytes(path.read_bytes()[:start])
+    cut = read_spectra(path)
+    assert list(cut.orders) == [1]
+    assert cut.warnings[0].startswith("a_x1dints.fits has no ASDF extension at its end")
+
+
+def test_a_file_of_another_program_needs_no_asdf_extension(tmp_path):
+    """Without DATAMODL, which jwst always writes, a file without ASDF gives no warning."""
+    path = new_layout(tmp_path / "a_x1dints.fits")
+    with fits.open(path, mode="update") as hdus:
+        del hdus["ASDF"], hdus[0].header["DATAMODL"]
+    check(read_spectra(path))
+    assert read_spectra(path).warnings == ()
+
+
 def from_to(first, last):
     """Give a change of metadata to a segment of the integrations from first to last."""
 

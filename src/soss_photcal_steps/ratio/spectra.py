@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from soss_photcal_steps.ratio.observation import (
 )
 from soss_photcal_steps.ratio.x1d import (
     RawSpectra,
-    read_decontamination,
+    read_end,
     read_header,
     read_model,
     read_model_header,
@@ -154,13 +154,13 @@ def read_spectra(
     opened = [_open(item) for item in _listed(items)]
     if not opened:
         raise SossInputError("No extracted spectra were given.")
-    infos = [info for info, _ in opened]
+    infos = [one.info for one in opened]
     check_same_observation(infos)
-    opened.sort(key=lambda pair: (pair[0].segment, pair[0].first_integration or 0))
+    opened.sort(key=lambda one: (one.info.segment, one.info.first_integration or 0))
     collected: dict[int, list[OrderSpectra]] = {}
     averages: dict[int, int] = {}
     offset = 0
-    for info, raw in opened:
+    for info, raw, _ in opened:
         found = _orders_of_file(info, raw, offset, flux_unit)
         for order, spectra in found.items():
             collected.setdefault(order, []).append(spectra)
@@ -183,10 +183,11 @@ def read_spectra(
     if not used:
         raise SossInputError(f"All integrations of {infos[0].name} are excluded.")
     orders = {order: _without(one, left_out) for order, one in orders.items()}
-    first, last = opened[0][0], opened[-1][0]
+    first, last = opened[0].info, opened[-1].info
     n_used = sum(averages.get(number, 1) for number in used)
     remarks = [
-        *differences(infos), *_remarks(first, numbers, averages), *_gaps(orders, len(used))
+        *(one.remark for one in opened if one.remark), *differences(infos),
+        *_remarks(first, numbers, averages), *_gaps(orders, len(used)),
     ]  # fmt: skip
     info = replace(first, end_mjd=last.end_mjd, n_integrations=n_used)
     return ObservationSpectra(info, orders, n_used, tuple(sorted(left_out)), tuple(remarks))
@@ -204,19 +205,32 @@ def _listed(items: Any) -> Iterable[Any]:
             yield item
 
 
-def _open(item: Any) -> tuple[ObservationInfo, Iterable[RawSpectra]]:
+class _Opened(NamedTuple):
+    """One file or model: its header, its spectra, and what is to be said of it."""
+
+    info: ObservationInfo
+    raw: Iterable[RawSpectra]
+    remark: str
+
+
+def _open(item: Any) -> _Opened:
     """Read the header; the spectra are read when they are asked for."""
     if isinstance(item, str | os.PathLike):
-        header = read_header(item)
+        header, end = read_header(item), read_end(item)
         name = os.path.basename(item)
-        info = ObservationInfo.from_header(header, name, read_decontamination(item))
-        return info, read_raw(item, check=False)
+        remark = ""
+        if end.is_asdf is False and "DATAMODL" in header:
+            remark = (
+                f"{name} has no ASDF extension at its end, which jwst writes last: if it was cut "
+                "off, orders or integrations may be missing."
+            )
+        info = ObservationInfo.from_header(header, name, end.decontaminated)
+        return _Opened(info, read_raw(item, check=False), remark)
     name = item.meta.filename or type(item).__name__
     settings = getattr(item.meta, "soss_extract1d", None)
     decontaminated = getattr(settings, "apply_decontamination", None)
-    return ObservationInfo.from_header(read_model_header(item), name, decontaminated), read_model(
-        item
-    )
+    info = ObservationInfo.from_header(read_model_header(item), name, decontaminated)
+    return _Opened(info, read_model(item), "")
 
 
 def _orders_of_file(

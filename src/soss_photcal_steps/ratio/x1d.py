@@ -22,8 +22,9 @@ from soss_photcal_steps.errors import SossInputError, reason
 from soss_photcal_steps.files import check_cards, check_fits, open_data
 
 __all__ = [
+    "FileEnd",
     "RawSpectra",
-    "read_decontamination",
+    "read_end",
     "read_header",
     "read_model",
     "read_model_header",
@@ -95,8 +96,23 @@ def read_header(path: str | os.PathLike[str]) -> fits.Header:
     return header
 
 
-def read_decontamination(path: str | os.PathLike[str]) -> bool | None:
-    """Tell whether ATOCA took the overlap of the orders away.
+class FileEnd(NamedTuple):
+    """What the last extension of a file of spectra says.
+
+    Attributes
+    ----------
+    is_asdf : bool or None
+        Whether it is ASDF, which jwst writes last; None if it is too large to tell.
+    decontaminated : bool or None
+        Whether ATOCA took the overlap of the orders away; None if the file does not say.
+    """
+
+    is_asdf: bool | None
+    decontaminated: bool | None
+
+
+def read_end(path: str | os.PathLike[str]) -> FileEnd:
+    """Read what the last extension says.
 
     The pipeline has no keyword for ``meta.soss_extract1d.apply_decontamination``: it is only
     in the ASDF extension, whose text is searched for it, as a data model would take a second.
@@ -108,8 +124,8 @@ def read_decontamination(path: str | os.PathLike[str]) -> bool | None:
 
     Returns
     -------
-    bool or None
-        None if the file does not say.
+    FileEnd
+        Whether it is ASDF, and the setting of the extraction.
     """
     with open_data(path) as stream:
         size = stream.seek(0, os.SEEK_END)
@@ -117,10 +133,13 @@ def read_decontamination(path: str | os.PathLike[str]) -> bool | None:
         stream.seek(start)
         tail = stream.read()
     places = [i for i in range(0, len(tail), _BLOCK) if tail.startswith(b"XTENSION", i)]
-    if not places or b"EXTNAME = 'ASDF" not in tail[places[-1] : places[-1] + 2 * _BLOCK]:
-        return None
-    found = re.search(rb"apply_decontamination:\s*(true|false)\b", tail[places[-1] :])
-    return None if found is None else found[1] == b"true"
+    if not places:
+        return FileEnd(None if start else False, None)
+    last = tail[places[-1] :]
+    if b"EXTNAME = 'ASDF" not in last[: 2 * _BLOCK]:
+        return FileEnd(False, None)
+    found = re.search(rb"apply_decontamination:\s*(true|false)\b", last)
+    return FileEnd(True, None if found is None else found[1] == b"true")
 
 
 def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[RawSpectra]:

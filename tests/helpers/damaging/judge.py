@@ -126,7 +126,11 @@ def judge(
     cards = changed_cards(good, damage, hdus)
     explain = _EXPLAIN.get(subject.name, _explain_leaves)
     why = explain(subject, damage, good, hdus, before, after, keys, cards)
-    lost = [line for line in new_warnings if "in none of the files" in line]
+    lost = [
+        line
+        for line in new_warnings
+        if "in none of the files" in line or "no ASDF extension at its end" in line
+    ]
     if why is None and lost and damage.kind in ("truncate", "delete"):
         # Cut between two extensions, a file is whole, but for what its header says of them.
         return Verdict("told", lost[0])

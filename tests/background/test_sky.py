@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.ndimage import median_filter
 
 from soss_photcal_steps.background.sky import (
     bad_pixels,
@@ -104,6 +108,19 @@ def test_lonely_outliers_are_found():
     assert found[hot & clear].all()
     assert (found & ~hot & clear).sum() <= 2
     assert not found[41, 45]
+
+
+@given(arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.floats(
+    -1000, 1000, width=32)))  # fmt: skip
+def test_neighbours_that_are_compared_are_their_median(image):
+    """Pixels farther than 0.2 of scipy's median of nine and 6 errors from it are bad, no others."""
+    local = median_filter(image, 3, mode="nearest")
+    error = np.full(image.shape, 1e4, np.float32)
+    error[0, 0] = 1e-3
+    off = np.abs(image - local)
+    limit = 6 * np.maximum(error, 1.5 * np.median(off)) + 0.2 * np.abs(local)
+    found = bad_pixels(image, np.ones(image.shape, bool), error)
+    np.testing.assert_array_equal(found, off > limit)
 
 
 def test_bad_pixels_of_nothing():

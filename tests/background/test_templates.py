@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.polynomial.legendre import Legendre
 
-from soss_photcal_steps.background.sky import ROWS_PER_BIN
+from soss_photcal_steps.background.sky import ROWS_PER_BIN, make_blocks
 from soss_photcal_steps.background.templates import prepare_templates, shape_modes, tilt_shapes
 from soss_photcal_steps.simulate import make_library
 
@@ -28,6 +28,25 @@ def test_levels_and_parts_rebuild_the_template(data):
             assert templates.levels[k, side] == pytest.approx(data[k][:, here].mean(), rel=0.12)
             assert np.abs(templates.binned[k, 1 - side][:, bins]).max() < 1e-5
     assert templates.valid.all()
+
+
+@pytest.mark.parametrize("width", [4, 48, 5000])
+def test_block_sums_are_those_of_all_bins(data, width):
+    """For narrow, wide and very wide blocks, sums by side equal those over all bins."""
+    templates = prepare_templates(data)
+    ny, nb = templates.binned.shape[2:]
+    blocks = make_blocks(2.0 * np.arange(ny), nb, 4, (690, 720), height=8, width=width)
+    weight = np.random.default_rng(1).integers(0, 9, (ny, nb)).astype(np.float32)
+    expected = np.zeros((3, 2, 6, len(blocks.bin_edges)))
+    stops = [*blocks.bin_edges[1:], nb]
+    for row in range(6):
+        for column, (first, stop) in enumerate(zip(blocks.bin_edges, stops, strict=True)):
+            here = slice(8 * row, 8 * row + 8), slice(first, stop)
+            part = templates.binned[:, :, *here].astype(float) * weight[here]
+            expected[:, :, row, column] = part.sum(axis=(2, 3))
+    assert blocks.shape == expected.shape[2:]
+    found = templates.block_sums(blocks, weight)
+    np.testing.assert_allclose(found, expected.reshape(3, 2, -1), rtol=2e-6, atol=1e-6)
 
 
 def test_background_scales_the_sides(data):

@@ -111,7 +111,7 @@ def block_means(
     norm = np.maximum(n, 1)
     data = blocks.sums(sky.value * weight) / norm
     noise = blocks.sums(sky.variance * weight * weight) / norm**2
-    terms = blocks.sums(templates.binned * weight) / norm
+    terms = templates.block_sums(blocks, weight) / norm
     basis = wing_basis(sky, blocks, geometry, prior, weight)
     edge = blocks.sums(templates.edge * weight) / norm
     basis = basis.with_term("edge", edge, _EDGE * float(np.median(data[used])))

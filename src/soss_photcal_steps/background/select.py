@@ -148,8 +148,9 @@ def library_modes(
     """
     if len(templates.images) < 3:
         return None
-    size = blocks.sums(np.ones(blocks.index.shape))
-    whole = np.moveaxis(blocks.sums(templates.binned) / size, -1, 1)
+    one = np.ones(blocks.index.shape, np.float32)
+    size = blocks.sums(one).astype(float)
+    whole = np.moveaxis(templates.block_sums(blocks, one) / size, -1, 1)
     vectors, sides, sigmas = [], [], []
     for side in (0, 1):
         here = whole[:, :, side].mean(axis=0) > 0.5

@@ -13,7 +13,7 @@ from soss_photcal_steps.background.breaks import (
     find_break,
     right_fraction,
 )
-from soss_photcal_steps.background.sky import ROWS_PER_BIN, bin_columns, bin_rows
+from soss_photcal_steps.background.sky import ROWS_PER_BIN, Blocks, bin_columns, bin_rows
 
 __all__ = ["ShapeModes", "TemplateSet", "prepare_templates", "shape_modes", "tilt_shapes"]
 
@@ -49,6 +49,36 @@ class TemplateSet:
     factor: int
     valid: np.ndarray
     edge: np.ndarray
+    edge_bins: tuple[int, int]
+
+    def block_sums(self, blocks: Blocks, weight: np.ndarray) -> np.ndarray:
+        """Sum the templates of unit level over blocks.
+
+        Parameters
+        ----------
+        blocks : Blocks
+            The layout.
+        weight : ndarray
+            What each bin is multiplied by, shape (n_rows, nb).
+
+        Returns
+        -------
+        ndarray
+            Left and right parts, shape (n, 2, n_blocks).
+        """
+        edges = np.append(blocks.bin_edges, weight.shape[1])
+        # Left and right parts are 0 but for a few bins on the other side.
+        begin = int(np.searchsorted(edges, self.edge_bins[0], side="right")) - 1
+        end = int(np.searchsorted(edges, self.edge_bins[1]))
+        total = np.zeros((len(self.binned), 2, *blocks.shape), self.binned.dtype)
+        for side, first, last in ((0, 0, end), (1, begin, len(edges) - 1)):
+            here = slice(edges[first], edges[last])
+            rows = np.add.reduceat(
+                self.binned[:, side, :, here] * weight[:, here], blocks.row_edges, axis=-2
+            )
+            starts = edges[first:last] - edges[first]
+            total[:, side, :, first:last] = np.add.reduceat(rows, starts, axis=-1)
+        return total.reshape(*total.shape[:2], -1)
 
     def on_bins(self, levels: np.ndarray, tilt: np.ndarray | None = None) -> np.ndarray:
         """Background as a sum of templates of unit level, on the bins of the fit.
@@ -187,6 +217,7 @@ def prepare_templates(
     valid = np.ones((n_lines, nx), bool)
     geometries = []
     binned = np.zeros((n, 2, n_lines // ROWS_PER_BIN, n_bins), dtype=np.float32)
+    edge_bins = n_bins, 0
     levels = np.zeros((n, 2))
     for k, image in enumerate(images):
         usable = np.isfinite(image) & (image > 0)
@@ -201,6 +232,7 @@ def prepare_templates(
         last = int(geometry.column.max() + geometry.offset[-1]) // factor * factor + factor
         first, last = max(first, 0), min(last, n_bins * factor)
         edge = slice(first // factor, last // factor)
+        edge_bins = min(edge_bins[0], edge.start), max(edge_bins[1], edge.stop)
         part = right_fraction(geometry, last, first)[lines]
         right = whole.copy()
         right[:, : edge.start] = 0
@@ -223,7 +255,7 @@ def prepare_templates(
     known = next((k for k, geometry in enumerate(geometries) if geometry.found), 0)
     change = _sharper_edge(images[known], geometries[known], factor)[lines]
     change = bin_rows(change, np.ones_like(change))[0] / np.float32(levels[known].mean())
-    return TemplateSet(images, tuple(geometries), levels, binned, factor, valid, change)
+    return TemplateSet(images, tuple(geometries), levels, binned, factor, valid, change, edge_bins)
 
 
 def _sharper_edge(image: np.ndarray, geometry: BreakGeometry, factor: int) -> np.ndarray:

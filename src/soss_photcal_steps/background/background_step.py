@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,10 @@ from soss_photcal_steps.background.inputs import (
     ModelIntegrations,
     check_same_exposure,
     check_usable,
-    read_association,
 )
 from soss_photcal_steps.background.progress import Progress
 from soss_photcal_steps.background.reference import BackgroundLibrary
-from soss_photcal_steps.background.segments import Segment
+from soss_photcal_steps.background.segments import Segment, is_series
 from soss_photcal_steps.errors import SossInputError
 
 __all__ = ["SossTemplateBackgroundStep"]
@@ -133,7 +131,8 @@ class SossTemplateBackgroundStep(FittingStep):
         """
         self._check_parameters()
         self._take_place_of_hooked_step()
-        given, dedicated = self._members(input, background)
+        given, members = self.list_members(input)
+        dedicated = [*self._dedicated(background), *members]
         with ExitStack() as opened:
             segments = []
             for item in given:
@@ -144,7 +143,7 @@ class SossTemplateBackgroundStep(FittingStep):
             # The models are the result now, and stay open.
             opened.pop_all()
         models = [segment.model for segment in segments]
-        return models if self._is_series(input) else models[0]
+        return models if is_series(input) else models[0]
 
     def _work(self, segments: Sequence[Segment], dedicated: Sequence[Any]) -> None:
         for segment in segments:
@@ -205,15 +204,8 @@ class SossTemplateBackgroundStep(FittingStep):
         parent.skip = False
         log.info("Taking the place of bkg_subtract, which subtracts nothing itself.")
 
-    @staticmethod
-    def _is_series(item: Any) -> bool:
-        """Tell whether an input stands for several files."""
-        if isinstance(item, str | Path):
-            return str(item).lower().endswith(".json")
-        return isinstance(item, Sequence)
-
-    def _members(self, item: Any, background: Any) -> tuple[list[Any], list[Any]]:
-        """List the segments and the dedicated background exposures."""
+    def _dedicated(self, background: Any) -> list[Any]:
+        """List the dedicated background exposures of the parameter and of the second argument."""
         dedicated = [name for name in self.bkg_list or () if name]
         hooked_elsewhere = self.parent is not None and not (
             isinstance(self.parent, Pipeline)
@@ -221,29 +213,7 @@ class SossTemplateBackgroundStep(FittingStep):
         )
         if isinstance(background, list | tuple) and not hooked_elsewhere:
             dedicated += [member for member in background if member]
-        if not self._is_series(item):
-            return [item], dedicated
-        if isinstance(item, str | Path):
-            path = self.make_input_path(str(item))
-            self.check_file(path)
-            association = read_association(path)
-            given: list[Any] = list(association.science)
-            dedicated += association.background
-            log.info(
-                "Association %s: %d science and %d background members.",
-                association.name,
-                len(association.science),
-                len(association.background),
-            )
-            self.protect(*association.science, *association.background)
-        else:
-            given = list(item)
-        if not given:
-            raise SossInputError("The list of inputs is empty.")
-        self.set_primary_input(given[0])
-        if self.output_file is None:
-            self.output_use_model = True
-        return given, dedicated
+        return dedicated
 
     def _check_not_subtracted(self, info: ExposureInfo) -> None:
         if not info.subtracted:

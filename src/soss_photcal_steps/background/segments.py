@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from stdatamodels.jwst.datamodels import JwstDataModel
 
-from soss_photcal_steps.background.inputs import ExposureInfo
+from soss_photcal_steps.background.inputs import ExposureInfo, read_association
 from soss_photcal_steps.background.ondisk import read_on_demand
 from soss_photcal_steps.background.progress import Progress
 from soss_photcal_steps.background.readers import (
@@ -27,7 +27,7 @@ from soss_photcal_steps.ratelayout import check_flags
 from soss_photcal_steps.step import SossStep
 from soss_photcal_steps.stream import write_subtracted
 
-__all__ = ["Segment", "SegmentStep"]
+__all__ = ["Segment", "SegmentStep", "is_series"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,24 @@ class Segment:
     written: str = ""
 
 
+def is_series(item: Any) -> bool:
+    """Tell whether an input stands for several files.
+
+    Parameters
+    ----------
+    item : object
+        The input of a step.
+
+    Returns
+    -------
+    bool
+        True for an association and a list.
+    """
+    if isinstance(item, str | Path):
+        return str(item).lower().endswith(".json")
+    return isinstance(item, Sequence)
+
+
 class SegmentStep(SossStep):
     """A step that opens its input with `open_segment`.
 
@@ -73,7 +91,8 @@ class SegmentStep(SossStep):
     a pipeline, and of a model, the step works in place on the model.
     """
 
-    # A parameter, which stpipe sets from the specification.
+    # Parameters, which stpipe sets from the specification.
+    output_file: str | None
     output_use_model: bool
 
     # Files that are streamed in the current run.
@@ -113,6 +132,49 @@ class SegmentStep(SossStep):
             if segment.model is model and segment.written:
                 return read_on_demand(model, segment.written)
         return model
+
+    def list_members(self, item: Any) -> tuple[list[Any], list[str]]:
+        """List the files or models that an input stands for.
+
+        Parameters
+        ----------
+        item : path, JwstDataModel, or list of them
+            The input; a ``.json`` path is a level-2 association.
+
+        Returns
+        -------
+        given : list of path or JwstDataModel
+            The segments.
+        background : list of str
+            Dedicated background exposures of an association.
+
+        Raises
+        ------
+        SossInputError
+            If there are none, or the association cannot be used.
+        """
+        if not is_series(item):
+            return [item], []
+        background: list[str] = []
+        if isinstance(item, str | Path):
+            path = self.make_input_path(str(item))
+            self.check_file(path)
+            association = read_association(path)
+            given: list[Any] = list(association.science)
+            background = list(association.background)
+            log.info(
+                "Association %s: %d science and %d background members.",
+                association.name, len(given), len(background),
+            )  # fmt: skip
+            self.protect(*given, *background)
+        else:
+            given = list(item)
+        if not given:
+            raise SossInputError("The list of inputs is empty.")
+        self.set_primary_input(given[0])
+        if self.output_file is None:
+            self.output_use_model = True
+        return given, background
 
     def open_segment(self, item: Any) -> Segment:
         """Open one file or model of the input.

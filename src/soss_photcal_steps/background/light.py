@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from soss_photcal_steps.averages import known_median
+
 __all__ = [
     "FAR_SLOPE",
     "FAR_STRENGTH",
@@ -70,11 +72,7 @@ class TraceLight:
 def _running_median(values: np.ndarray, half: int) -> np.ndarray:
     padded = np.pad(values, half, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-    filled = np.sort(windows, axis=1)
-    n = np.isfinite(filled).sum(axis=1)
-    take = np.arange(len(values))
-    middle = 0.5 * (filled[take, np.maximum((n - 1) // 2, 0)] + filled[take, n // 2 * (n > 0)])
-    return np.where(n > 0, middle, np.nan)
+    return known_median(windows, axis=1)
 
 
 def window_lines(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from soss_photcal_steps.averages import known_median
 from soss_photcal_steps.combine.correlation import (
     Correlation,
     Member,
@@ -134,9 +135,9 @@ def _near_median(block: np.ndarray) -> np.ndarray:
     """Keep values of each column near its median; a third may be contaminated."""
     kept = np.isfinite(block)
     some = kept.any(axis=0)
-    middle = np.nanmedian(block[:, some], axis=0)
+    middle = known_median(block[:, some])
     off = np.abs(block[:, some] - middle)
-    width = 1.4826 * np.nanmedian(off, axis=0)
+    width = 1.4826 * known_median(off)
     # A straight line has no value beyond 1.35 of these widths.
     with np.errstate(invalid="ignore"):
         kept[:, some] = off <= _NODE_CLIP * width + FLOOR

@@ -427,7 +427,7 @@ def test_model_of_a_file_that_ends_after_its_header():
     with fits.open(NAME) as hdus:
         fits.HDUList([hdus[0]]).writeto("short_nis_rateints.fits")
     with datamodels.open("short_nis_rateints.fits") as model:
-        assert model.data is None
+        assert model.data is None or model.data.size == 0
         with pytest.raises(SossInputError, match=r"short_nis_rateints\.fits has no image \(SCI\)"):
             run(model)
 

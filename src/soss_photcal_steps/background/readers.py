@@ -93,7 +93,8 @@ class ModelIntegrations:
 
     def __init__(self, model: Any) -> None:
         data = model.data
-        if data is None:
+        # A model of a file without SCI has none, or up to jwst 1.20 one without pixels.
+        if data is None or 0 in data.shape[-2:]:
             name = model.meta.filename or type(model).__name__
             raise SossInputError(f"{name} has no image (SCI); a rate or rateints is needed.")
         self._data = data if data.ndim == 3 else data[None]

@@ -235,6 +235,49 @@ class NormalEquations:
         list of LinearFit
             One solution for each model.
         """
+        normal, gradient, total, log_norm = self._eliminated(mean, covariance, prior_variance)
+        inverse = np.linalg.inv(normal)
+        amplitudes = np.einsum("kij,kj->ki", inverse, gradient)
+        costs = total - np.einsum("ki,ki->k", gradient, amplitudes)
+        norms = log_norm + np.linalg.slogdet(normal)[1]
+        return [
+            LinearFit(a, c, float(cost), float(-0.5 * (cost + norm)))
+            for a, c, cost, norm in zip(amplitudes, inverse, costs, norms, strict=True)
+        ]
+
+    def log_evidences(
+        self,
+        mean: np.ndarray,
+        covariance: np.ndarray,
+        prior_variance: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Give the log evidence of each model, as `solve` does, and nothing else.
+
+        Parameters
+        ----------
+        mean, covariance : ndarray
+            Prior of the wing coefficients; an array that was given is not to be changed.
+        prior_variance : ndarray, optional
+            Variance of the background amplitudes' priors, as for `solve`.
+
+        Returns
+        -------
+        ndarray
+            Shape (n_models,).
+        """
+        normal, gradient, total, log_norm = self._eliminated(mean, covariance, prior_variance)
+        amplitudes = np.linalg.solve(normal, gradient[..., None])[..., 0]
+        costs = total - (gradient * amplitudes).sum(axis=1)
+        return -0.5 * (costs + log_norm + np.linalg.slogdet(normal)[1])
+
+    def _eliminated(
+        self, mean: np.ndarray, covariance: np.ndarray, prior_variance: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
+        """Eliminate the wing terms.
+
+        What is left is the normal matrix and the gradient of each model's amplitudes, the chi
+        square without them, and the log determinants that all models share.
+        """
         root, factor = self._factor(covariance)
         rest = self.wing_data - self.wing_wing @ mean
         total = self.data_data - 2 * mean @ self.wing_data + mean @ self.wing_wing @ mean
@@ -253,14 +296,7 @@ class NormalEquations:
                 bounded, 1 / prior_variance, 0.0
             )
             log_norm += np.log(prior_variance[bounded]).sum()
-        inverse = np.linalg.inv(normal)
-        amplitudes = np.einsum("kij,kj->ki", inverse, gradient)
-        costs = total - np.einsum("ki,ki->k", gradient, amplitudes)
-        norms = log_norm + np.linalg.slogdet(normal)[1]
-        return [
-            LinearFit(a, c, float(cost), float(-0.5 * (cost + norm)))
-            for a, c, cost, norm in zip(amplitudes, inverse, costs, norms, strict=True)
-        ]
+        return normal, gradient, float(total), float(log_norm)
 
     def coefficients(
         self, mean: np.ndarray, covariance: np.ndarray, model: int, amplitudes: np.ndarray

@@ -62,13 +62,13 @@ def tune_prior(
 
     def evidence(trial: dict[str, float]) -> float:
         mean, covariance = basis.prior(trial)
-        values = [f.log_evidence for f in equations.solve(mean, covariance)]
+        values = equations.log_evidences(mean, covariance)
         if mixture is not None:
-            values.append(mixture.solve(mean, covariance, limits)[0].log_evidence - margin)
+            values = np.append(values, mixture.log_evidences(mean, covariance, limits) - margin)
         wider = [np.log(trial[name] / _EXPECTED[name]) for name in widths]
         penalty = 0.5 * (np.maximum(wider, 0) ** 2).sum() / _WIDENING**2
-        top = max(values)
-        return float(top + np.log(np.exp(np.array(values) - top).sum()) - penalty)
+        top = values.max()
+        return float(top + np.log(np.exp(values - top).sum()) - penalty)
 
     trials = [{**tuned, ROUND: centre, "spread": width} for centre, width in _SPREADS]
     scores = [evidence(trial) for trial in trials]
@@ -142,8 +142,8 @@ def tune_stripes(
         if not 0 <= min(sizes) <= max(sizes) < len(_OFFSETS):
             return -np.inf
         if sizes not in scores:
-            fits = equations.with_stripes(covariance(sizes)).solve(*prior)
-            scores[sizes] = fits[model].log_evidence
+            trial = equations.with_stripes(covariance(sizes))
+            scores[sizes] = float(trial.log_evidences(*prior)[model])
         return scores[sizes]
 
     best, before = start, None

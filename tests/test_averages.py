@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -12,6 +12,7 @@ from soss_photcal_steps.averages import known_median
 VALUES = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6))
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(arrays(float, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=VALUES))
 def test_median_of_known_values_is_that_of_numpy(values):
     """Along both axes the median equals `numpy.nanmedian`, NaN where nothing is known."""

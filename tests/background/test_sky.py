@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import median_filter
@@ -110,6 +110,7 @@ def test_lonely_outliers_are_found():
     assert not found[41, 45]
 
 
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.floats(
     -1000, 1000, width=32)))  # fmt: skip
 def test_neighbours_that_are_compared_are_their_median(image):

@@ -366,6 +366,18 @@ def test_a_file_without_spectra_is_refused(tmp_path):
         read_spectra(tmp_path / "b_rateints.fits")
 
 
+@pytest.mark.parametrize("name", ["EXTRACT1D", "ASDF"])
+def test_a_name_that_cannot_be_read_is_refused(tmp_path, name):
+    """An EXTNAME without its first quote, which astropy cannot parse, is one sentence."""
+    path = tmp_path / "a_x1dints.fits"
+    new_layout(path)
+    good = path.read_bytes()
+    assert b"EXTNAME = '" + name.encode() in good
+    path.write_bytes(good.replace(b"EXTNAME = '" + name.encode(), b"EXTNAME = &" + name.encode()))
+    with pytest.raises(SossInputError, match=r"a_x1dints\.fits.*(cannot be read|EXTNAME)"):
+        read_spectra(path)
+
+
 def test_segments_made_in_different_ways(tmp_path):
     """A segment with another background treatment is refused, another version only noted."""
 

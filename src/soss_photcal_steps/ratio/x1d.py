@@ -166,13 +166,7 @@ def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[Ra
         check_fits(path)
     layouts: dict[bytes, _Layout] = {}
     with fits.open(path, memmap=True) as hdus, open_data(path) as stream:
-        tables = [hdu for hdu in hdus if hdu.name == "EXTRACT1D"]
-        if not tables:
-            raise SossInputError(
-                f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
-            )
-        _check_names(hdus, path)
-        for hdu in tables:
+        for hdu in _tables(hdus, path):
             try:
                 layout = _layout(hdu, stream, layouts, os.fspath(path))
                 spectra = _read_table(hdu, layout, stream, os.fspath(path))
@@ -186,22 +180,31 @@ def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[Ra
             yield spectra
 
 
-def _check_names(hdus: fits.HDUList, path: str | os.PathLike[str]) -> None:
-    """Make sure that no table of spectra has lost its name, and with it would be overlooked."""
+def _tables(hdus: fits.HDUList, path: str | os.PathLike[str]) -> list[Any]:
+    """List the tables of spectra; none may have lost its name, or it would be overlooked."""
+    tables = []
     for number, hdu in enumerate(hdus):
-        if hdu.name == "EXTRACT1D" or number == 0:
-            continue
         try:
+            # A card that was never read yet may turn out to be none.
+            name = hdu.name
+            if name == "EXTRACT1D":
+                tables.append(hdu)
+                continue
             columns = {str(value).strip().upper() for value in hdu.header["TTYPE*"].values()}
         except (fits.VerifyError, ValueError) as error:
             raise SossInputError(
                 f"The header of extension {number} of {path} cannot be read: {reason(error)}."
             ) from error
-        if "SPORDER" in hdu.header or {"WAVELENGTH", "FLUX"} <= columns:
+        if number and ("SPORDER" in hdu.header or {"WAVELENGTH", "FLUX"} <= columns):
             raise SossInputError(
                 f"Extension {number} of {path} holds spectra, but its name is "
-                f"{hdu.name or 'missing'}; EXTRACT1D is needed."
+                f"{name or 'missing'}; EXTRACT1D is needed."
             )
+    if not tables:
+        raise SossInputError(
+            f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
+        )
+    return tables
 
 
 def read_model(model: Any) -> Iterator[RawSpectra]:

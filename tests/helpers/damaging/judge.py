@@ -305,7 +305,8 @@ def _explain_photom(subject, damage, good, hdus, before, after, keys, cards):
     told = [k for k in after["findings"] if k not in before["findings"]]
     rows = {key.partition("]")[0] for key in keys if key.startswith((".old", ".new"))}
     numbers = {row[-1] for row in rows}
-    if damage.same_layout and not cards:
+    meaning = [c for c in cards if c.rstrip("0123456789") in _MEANING]
+    if damage.same_layout and not meaning:
         start = hdus[1].data
         size = (hdus[1].end - start) // 2880 * 2880
         width = _row_width(good, hdus[1])
@@ -318,8 +319,7 @@ def _explain_photom(subject, damage, good, hdus, before, after, keys, cards):
         return f"told: {told[0]}"
     if not rows:
         return "told: by the check, of the good file too"
-    meaning = [c for c in cards if c.rstrip("0123456789") in _MEANING]
-    if cards and not meaning:
+    if cards and not meaning and not damage.same_layout:
         return None
     return f"value: row {', '.join(sorted(numbers))} {' '.join(meaning)}"
 

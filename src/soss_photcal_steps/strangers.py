@@ -181,7 +181,11 @@ def check_text(path: str | os.PathLike[str]) -> None:
 
 
 def check_table(
-    path: str | os.PathLike[str], *, comment: str | None = None, longest_line: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    comment: str | None = None,
+    longest_line: int | None = None,
+    most_lines: int | None = None,
 ) -> None:
     """Make sure that a file is text that can be read as a table.
 
@@ -193,18 +197,22 @@ def check_table(
         What lines begin with whose quotation marks do not count; all count by default.
     longest_line : int, optional
         Largest number of characters of a line, with its end; any by default.
+    most_lines : int, optional
+        Largest number of lines; any by default.
 
     Raises
     ------
     OSError
         If it cannot be read.
     ValueError
-        If it is not text, a quotation does not end, or a line is longer.
+        If it is not text, a quotation does not end, a line is longer, or there are more.
     """
     check_text(path)
     quotes = longest = 0
     with open(path, encoding="utf-8") as stream:
-        for line in stream:
+        for number, line in enumerate(stream, start=1):
+            if most_lines is not None and number > most_lines:
+                raise ValueError(f"it has more than {most_lines} lines")
             longest = max(longest, len(line))
             if comment is None or not line.lstrip().startswith(comment):
                 quotes += line.count('"')

@@ -378,6 +378,14 @@ def test_a_name_that_cannot_be_read_is_refused(tmp_path, name):
         read_spectra(path)
 
 
+def test_an_extension_that_astropy_cannot_make_is_refused(tmp_path):
+    """A table that says of itself that it is a packed image (ZIMAGE) is one sentence."""
+    path = new_layout(tmp_path / "a_x1dints.fits")
+    fits.setval(path, "ZIMAGE", value=True, extname="EXTRACT1D")
+    with pytest.raises(SossInputError, match=r"a_x1dints\.fits, .*cannot be read"):
+        read_spectra(path)
+
+
 def test_segments_made_in_different_ways(tmp_path):
     """A segment with another background treatment is refused, another version only noted."""
 

@@ -332,12 +332,22 @@ SEEN = {"program": 1, "observation": 2}
         ),
         (
             {"stars": [{**STAR, "observations": [
+                {**SEEN, "ranges": [{"order": 1, "valid": [2, 10**400]}]}]}]},
+            "not two wavelengths",
+        ),
+        (
+            {"stars": [{**STAR, "observations": [
                 {**SEEN, "contamination": [{"order": 7, "centre": 1}]}]}]},
             "order 7",
         ),
         (
             {"stars": [{**STAR, "observations": [
                 {**SEEN, "contamination": [{"order": 1, "centre": -1}]}]}]},
+            "positive number",
+        ),
+        (
+            {"stars": [{**STAR, "observations": [
+                {**SEEN, "contamination": [{"order": 1, "centre": 10**400}]}]}]},
             "positive number",
         ),
         ({"stars": [], "line_windows": {"A": {"Lyman": 1}}}, "Lyman"),

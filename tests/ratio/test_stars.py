@@ -197,6 +197,14 @@ def test_a_text_with_a_line_that_no_model_has_is_refused(tmp_path):
         read_model_spectrum(path)
 
 
+def test_a_text_of_more_lines_than_a_model_has_is_refused(tmp_path):
+    """A model of two million lines and one more, which takes long to read, is refused."""
+    path = tmp_path / "long.txt"
+    path.write_text("10000 1e-14\n" * 2_000_001)
+    with pytest.raises(SossInputError, match=r"long\.txt.* has more than 2000000 lines"):
+        read_model_spectrum(path)
+
+
 def test_a_text_with_half_a_quotation_is_refused(tmp_path):
     """A quotation mark without its second one, which would join the rows after it, is told."""
     path = tmp_path / "quote.txt"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -342,8 +343,10 @@ def _date(value: Any, label: str) -> str:
 def _range(value: Any, label: str) -> tuple[float, float]:
     try:
         low, high = (float(v) for v in value)
-    except (TypeError, ValueError):
-        raise ValueError(f"a range of {label} is {value!r}, not two wavelengths") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(
+            f"a range of {label} is {reprlib.repr(value)}, not two wavelengths"
+        ) from None
     if not 0 <= low < high < np.inf:
         raise ValueError(f"a range of {label} goes from {low} to {high} um")
     return low, high
@@ -352,7 +355,7 @@ def _range(value: Any, label: str) -> tuple[float, float]:
 def _positive(value: Any, label: str) -> float:
     number = _float(value)
     if not 0 < number < np.inf:
-        raise ValueError(f"{label} is {value!r} where a positive number is needed")
+        raise ValueError(f"{label} is {reprlib.repr(value)} where a positive number is needed")
     return number
 
 
@@ -361,7 +364,9 @@ def _number_between(value: Any, low: float, high: float, label: str) -> float:
     if not low <= number <= high or not np.isfinite(number):
         within = "" if np.isinf(low) else f" of at least {low:g}"
         within += "" if np.isinf(high) else f" and at most {high:g}"
-        raise ValueError(f"{label} is {value!r} where a finite number{within} is needed")
+        raise ValueError(
+            f"{label} is {reprlib.repr(value)} where a finite number{within} is needed"
+        )
     return number
 
 
@@ -371,5 +376,5 @@ def _float(value: Any) -> float:
         return np.nan
     try:
         return float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return np.nan

@@ -27,6 +27,8 @@ _FLAM_TO_JY = 10.0 * 1e26 / _SPEED_OF_LIGHT
 _TIMEOUT = 30.0
 # Lines of a model that is text have a few numbers, characters.
 _LONGEST_LINE = 1000
+# A spectrum from 0.1 to 30 um at a resolving power of 300,000 has 1.7 million wavelengths.
+_MOST_LINES = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -235,7 +237,7 @@ def _text_columns(path: Any, label: str) -> _Columns:
     from astropy.table import Table
 
     try:
-        check_table(path, comment="#", longest_line=_LONGEST_LINE)
+        check_table(path, comment="#", longest_line=_LONGEST_LINE, most_lines=_MOST_LINES)
         table = Table.read(path, format="ascii")
         names: Iterable[str] = table.colnames
         found = {key.upper(): table[key] for key in names}

@@ -182,29 +182,36 @@ def read_raw(path: str | os.PathLike[str], *, check: bool = True) -> Iterator[Ra
 
 def _tables(hdus: fits.HDUList, path: str | os.PathLike[str]) -> list[Any]:
     """List the tables of spectra; none may have lost its name, or it would be overlooked."""
-    tables = []
-    for number, hdu in enumerate(hdus):
-        try:
-            # A card that was never read yet may turn out to be none.
-            name = hdu.name
-            if name == "EXTRACT1D":
+    tables: list[Any] = []
+    number = 0
+    try:
+        # Extensions and cards are read when they are asked for, and may turn out to be none.
+        for number, hdu in enumerate(hdus):
+            if hdu.name == "EXTRACT1D":
                 tables.append(hdu)
-                continue
-            columns = {str(value).strip().upper() for value in hdu.header["TTYPE*"].values()}
-        except (fits.VerifyError, ValueError) as error:
-            raise SossInputError(
-                f"The header of extension {number} of {path} cannot be read: {reason(error)}."
-            ) from error
-        if number and ("SPORDER" in hdu.header or {"WAVELENGTH", "FLUX"} <= columns):
-            raise SossInputError(
-                f"Extension {number} of {path} holds spectra, but its name is "
-                f"{name or 'missing'}; EXTRACT1D is needed."
-            )
+            elif number and _holds_spectra(hdu):
+                raise SossInputError(
+                    f"Extension {number} of {path} holds spectra, but its name is "
+                    f"{hdu.name or 'missing'}; EXTRACT1D is needed."
+                )
+    except (SossInputError, MemoryError):
+        raise
+    except Exception as error:
+        # Over a broken header astropy stumbles in many ways; the file is at fault.
+        raise SossInputError(
+            f"An extension of {path}, number {number} or the next, cannot be read: {reason(error)}."
+        ) from error
     if not tables:
         raise SossInputError(
             f"{path} has no extension EXTRACT1D; an x1d or x1dints file is needed."
         )
     return tables
+
+
+def _holds_spectra(hdu: Any) -> bool:
+    """Tell by its columns whether an extension is a table of spectra."""
+    columns = {str(value).strip().upper() for value in hdu.header["TTYPE*"].values()}
+    return "SPORDER" in hdu.header or {"WAVELENGTH", "FLUX"} <= columns
 
 
 def read_model(model: Any) -> Iterator[RawSpectra]:

@@ -47,6 +47,10 @@ class Verdict:
     why: str
 
 
+# What the log says of what is missing.
+_LOSSES = ("in none of the files", "no ASDF extension at its end", " has only ")
+
+
 def changed_cards(good: bytes, damage: Damage, hdus: list[Hdu]) -> frozenset[str]:
     """List the keywords whose cards say something else, the old and the new one."""
     cards = set(damage.cards)
@@ -126,11 +130,7 @@ def judge(
     cards = changed_cards(good, damage, hdus)
     explain = _EXPLAIN.get(subject.name, _explain_leaves)
     why = explain(subject, damage, good, hdus, before, after, keys, cards)
-    lost = [
-        line
-        for line in new_warnings
-        if "in none of the files" in line or "no ASDF extension at its end" in line
-    ]
+    lost = [line for line in new_warnings if any(words in line for words in _LOSSES)]
     if why is None and lost and damage.kind in ("truncate", "delete"):
         # Cut between two extensions, a file is whole, but for what its header says of them.
         return Verdict("told", lost[0])

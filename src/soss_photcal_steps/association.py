@@ -13,6 +13,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel
 
 from soss_photcal_steps.background.inputs import ExposureInfo, read_products
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.ratefile import RateFile, open_metadata
 
 __all__ = ["Spec2Product", "describe", "first_exposure", "list_products", "with_other_segments"]
@@ -96,7 +97,7 @@ def list_products(data: Any) -> list[Spec2Product]:
     """
     if isinstance(data, str | Path):
         path = str(data)
-        if path.lower().endswith(".json"):
+        if is_association(path):
             return [product for given in read_products(path) for product in _split(*given)]
         return [Spec2Product(os.path.basename(path), path)]
     if isinstance(data, JwstDataModel):

@@ -29,6 +29,7 @@ __all__ = [
     "check_cards",
     "check_fits",
     "fingerprint",
+    "is_association",
     "is_same_file",
     "open_data",
 ]
@@ -237,6 +238,22 @@ def check_cards(header: fits.Header, path: str | os.PathLike[str]) -> None:
                 f"The card {reason(ValueError(card.rawkeyword))} in a header of {path} cannot be "
                 "read; the file is damaged."
             ) from error
+
+
+def is_association(item: object) -> bool:
+    """Tell by its name whether an input is an association.
+
+    Parameters
+    ----------
+    item : object
+        Anything that a step or a command is given.
+
+    Returns
+    -------
+    bool
+        True for a path that ends in ``.json``; False for other paths and for what is no path.
+    """
+    return isinstance(item, str | os.PathLike) and os.fspath(item).lower().endswith(".json")
 
 
 def is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:

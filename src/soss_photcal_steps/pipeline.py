@@ -22,7 +22,7 @@ from soss_photcal_steps.background.background_step import SossTemplateBackground
 from soss_photcal_steps.background.inputs import ExposureInfo, check_usable
 from soss_photcal_steps.errors import SossInputError
 from soss_photcal_steps.extract import SossExtract1dStep
-from soss_photcal_steps.files import is_same_file
+from soss_photcal_steps.files import is_association, is_same_file
 from soss_photcal_steps.references import crds_reason
 from soss_photcal_steps.speaking import SossStepError, SpeakingMixin
 
@@ -293,7 +293,7 @@ class SossSpec2Pipeline(SpeakingMixin, Spec2Pipeline):
             self._look_at(obj)
         association = super().load_as_level2_asn(self._products[0].science)
         association["products"] = [product.as_dict() for product in self._products]
-        if isinstance(obj, str | os.PathLike) and os.fspath(obj).lower().endswith(".json"):
+        if is_association(obj):
             association.filename = os.path.basename(obj)
         return association
 

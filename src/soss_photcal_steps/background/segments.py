@@ -22,6 +22,7 @@ from soss_photcal_steps.background.readers import (
     StreamedIntegrations,
 )
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.ratefile import RateFile, open_metadata
 from soss_photcal_steps.ratelayout import check_flags
 from soss_photcal_steps.step import SossStep
@@ -79,9 +80,7 @@ def is_series(item: Any) -> bool:
     bool
         True for an association and a list.
     """
-    if isinstance(item, str | Path):
-        return str(item).lower().endswith(".json")
-    return isinstance(item, Sequence)
+    return is_association(item) or (isinstance(item, Sequence) and not isinstance(item, str))
 
 
 class SegmentStep(SossStep):

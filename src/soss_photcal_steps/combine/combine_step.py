@@ -26,6 +26,7 @@ from soss_photcal_steps.combine.random_effects import RandomEffectsOptions
 from soss_photcal_steps.combine.time import TrendFit
 from soss_photcal_steps.combine.trends import as_record, describe_trend, detrend, find_trends
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.models import SossPhotomCorrectionModel
 from soss_photcal_steps.ratio.standards import load_standards
 from soss_photcal_steps.step import SossStep
@@ -177,7 +178,7 @@ class SossPhotomCombineStep(SossStep):
         """Read the ratio products."""
         table = load_standards(self.standards)
         members: list[tuple[Any, str | None, Any]]
-        if isinstance(item, str | Path) and str(item).lower().endswith(".json"):
+        if is_association(item):
             path = self.make_input_path(str(item))
             self.check_file(path)
             found, name = read_combine_association(path)

@@ -19,7 +19,7 @@ from soss_photcal_steps.combine.combine_step import SossPhotomCombineStep
 from soss_photcal_steps.combine.inputs import read_ratio_product
 from soss_photcal_steps.combine.photom_file import find_photom
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.files import fingerprint
+from soss_photcal_steps.files import fingerprint, is_association
 from soss_photcal_steps.leftovers import remove_leftovers
 from soss_photcal_steps.models import SossPhotomCorrectionModel, open_product
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
@@ -177,7 +177,7 @@ class SossPhotcalPipeline(SpeakingMixin, Pipeline):
             If the association cannot be used, another run is at work in the folder, nothing is
             left to be combined, or, after all else is done, some observations failed.
         """
-        if not isinstance(input, str | os.PathLike) or not str(input).lower().endswith(".json"):
+        if not is_association(input):
             raise SossInputError("soss_photcal needs an association, a .json file.")
         path = os.path.abspath(self.make_input_path(os.fspath(input)))
         name, members = read_association(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from soss_photcal_steps.errors import SossInputError
-from soss_photcal_steps.files import atomic_path, fingerprint, is_same_file
+from soss_photcal_steps.files import atomic_path, fingerprint, is_association, is_same_file
 from soss_photcal_steps.photom import validate
 from soss_photcal_steps.photom.conversion import conversion
 from soss_photcal_steps.photom.extinction import CURVES
@@ -137,7 +137,7 @@ def validate_files(options: ValidationRequest) -> ValidationOutcome:
     )
     new, used = read_photom(options.photom), read_photom(options.photom_used)
     paths = list(options.x1d)
-    if len(paths) == 1 and paths[0].lower().endswith(".json"):
+    if len(paths) == 1 and is_association(paths[0]):
         paths = science_members(paths[0])
     spectra = read_spectra(paths, flux_unit=options.flux_unit)
     _check_used(spectra.info, options.photom_used)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.models import SossRatioModel
 from soss_photcal_steps.ratio import product
 from soss_photcal_steps.ratio.derive import (
@@ -168,7 +169,7 @@ class SossRatioStep(SossStep):
         if isinstance(item, str | Path):
             path = self.make_input_path(str(item))
             self.check_file(path)
-            if not path.lower().endswith(".json"):
+            if not is_association(path):
                 return [path]
             members = science_members(path)
             self.protect(*members)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from soss_photcal_steps.errors import SossInputError, reason
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.ratio.observation import (
     ObservationInfo,
     check_same_observation,
@@ -198,8 +199,7 @@ def _listed(items: Any) -> Iterable[Any]:
     if isinstance(items, str | os.PathLike) or hasattr(items, "meta"):
         items = [items]
     for item in items:
-        is_path = isinstance(item, str | os.PathLike)
-        if is_path and os.fspath(item).lower().endswith(".json"):
+        if is_association(item):
             yield from science_members(item)
         else:
             yield item

@@ -11,6 +11,7 @@ from typing import Any
 from astropy.io import fits
 
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.level3 import EXPOSURE_CARDS
 from soss_photcal_steps.photcal.members import Observation, group_members, read_association
 from soss_photcal_steps.photcal.spec2_input import product_root, spectra_name
@@ -113,7 +114,7 @@ def make_plan(given: Sequence[str], until: str | None = None, name: str | None =
     SossInputError
         If the input cannot be used at all, or two observations would write the same file.
     """
-    if len(given) == 1 and given[0].lower().endswith(".json"):
+    if len(given) == 1 and is_association(given[0]):
         path = os.path.abspath(given[0])
         found, members = read_association(path)
         observations, failures = group_members(members)
@@ -129,7 +130,7 @@ def make_plan(given: Sequence[str], until: str | None = None, name: str | None =
 
 
 def _plan_list(given: Sequence[str], until: str, name: str | None) -> Plan:
-    if any(path.lower().endswith(".json") for path in given):
+    if any(is_association(path) for path in given):
         raise SossInputError("Give one association, or files; not both, and not several.")
     if until == "photom":
         raise SossInputError(

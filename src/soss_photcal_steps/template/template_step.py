@@ -14,6 +14,7 @@ from stdatamodels.jwst.datamodels import JwstDataModel, SossBkgModel
 from soss_photcal_steps.background.inputs import read_association
 from soss_photcal_steps.background.reference import read_library
 from soss_photcal_steps.errors import SossInputError
+from soss_photcal_steps.files import is_association
 from soss_photcal_steps.photom.header import DeliveryHeader, pedigree
 from soss_photcal_steps.step import SossStep
 from soss_photcal_steps.template import library
@@ -178,7 +179,7 @@ class SossTemplateBuildStep(SossStep):
 
     def _exposures(self, item: Any) -> list[BackgroundExposure]:
         """Read all exposures."""
-        if isinstance(item, str | Path) and str(item).lower().endswith(".json"):
+        if is_association(item):
             path = self.make_input_path(str(item))
             self.check_file(path)
             association = read_association(path)
